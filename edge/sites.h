@@ -1,0 +1,48 @@
+/* sites: the tenants whose tokens this edge accepts, as routers push them. Pure memory. */
+#ifndef EDGE_SITES_H
+#define EDGE_SITES_H
+
+#include "base/span.h"
+#include "proto/link.pb-c.h"
+
+struct sites;
+
+#define SITES_KEYS_MAX 8u
+#define SITES_ID_MAX 32u
+#define SITES_MISSING_MS 10000u /* how long "there is none" is believed */
+
+struct sites_key {
+    uint8_t kid_len;
+    uint8_t kid[64];
+    uint8_t ed25519[32];
+};
+
+struct site {
+    uint8_t id_len;
+    uint8_t id[SITES_ID_MAX];
+    bool closed;         /* no users are made on first sight */
+    uint64_t revision;
+    uint64_t not_before; /* s since 1970 */
+    uint32_t key_count;
+    struct sites_key keys[SITES_KEYS_MAX];
+};
+
+struct sites *sites_new(void);
+void sites_free(struct sites *sites);
+
+/* Takes a pushed site over, unless it has a newer one of that id. False if the message breaks a limit. */
+MUST_CHECK bool sites_put(struct sites *sites, const Lahar__Link__V1__Site *site);
+void sites_remove(struct sites *sites, struct span id, uint64_t revision);
+/* Borrowed until the next put or remove; NULL if unknown. */
+const struct site *sites_find(const struct sites *sites, struct span id);
+/* The highest revision seen. */
+uint64_t sites_revision(const struct sites *sites);
+
+/* Remembers that a look-up found none; and whether one did within the last SITES_MISSING_MS. At most 1,024 are kept. */
+void sites_missing(struct sites *sites, struct span id, uint64_t now_ms);
+bool sites_is_missing(const struct sites *sites, struct span id, uint64_t now_ms);
+
+/* 1 to 32 of [a-z0-9-]. */
+MUST_CHECK bool sites_id_valid(struct span id);
+
+#endif
