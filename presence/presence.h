@@ -1,0 +1,54 @@
+/* presence: which sessions a user has, and on which edges; one shard's memory of it.
+ *
+ * Records lie in one small open-addressing table a slot (32 bytes a record, load 0.5 to 0.85), so that growing never stops
+ * the shard for long and a slot can be walked, written and dropped by itself. All records of a GID lie in one probe run.
+ * Pure memory; Redis is store.h's. What a record is worth is the shard's to judge: it knows which edges live.
+ */
+#ifndef PRESENCE_PRESENCE_H
+#define PRESENCE_PRESENCE_H
+
+#include "base/span.h"
+
+#define PRESENCE_SLOTS 16384u
+/* dseq of a record whose edge has not announced it yet: loaded from Redis, only likely. */
+#define PRESENCE_LIKELY UINT32_MAX
+
+struct presence;
+
+struct presence_record {
+    uint64_t gid;
+    uint64_t device;  /* hash of its name */
+    uint64_t session;
+    uint32_t edge;    /* number of the edge worker, never 0 */
+    uint32_t dseq;    /* the last delivery's number while nobody else keeps it, or PRESENCE_LIKELY */
+};
+
+struct presence *presence_new(void);
+void presence_free(struct presence *presence);
+
+/* Adds a record or replaces the one of this GID and device. `slot` and `hash` are gid_slot and gid_hash of the GID (the
+ * layer above has both; presence does not know how they are made). */
+void presence_put(struct presence *presence, uint32_t slot, uint64_t hash,
+                  const struct presence_record *record);
+/* NULL if there is none. Borrowed until the next put or remove in that slot; session, edge and dseq may be changed. */
+MUST_CHECK struct presence_record *presence_find(struct presence *presence, uint32_t slot,
+                                                 uint64_t hash, uint64_t gid, uint64_t device);
+/* Copies up to `room` records of a GID; returns how many it has. */
+size_t presence_list(const struct presence *presence, uint32_t slot, uint64_t hash, uint64_t gid,
+                     struct presence_record *out, size_t room);
+/* False if there is none. */
+bool presence_remove(struct presence *presence, uint32_t slot, uint64_t hash, uint64_t gid,
+                     uint64_t device);
+
+/* Walks a slot: start with cursor 0; false at the end. Records put or removed meanwhile may be missed or seen twice, but a
+ * walk that removes each record it is given sees all. */
+MUST_CHECK bool presence_walk(const struct presence *presence, uint32_t slot, uint32_t *cursor,
+                              struct presence_record *out);
+void presence_drop_slot(struct presence *presence, uint32_t slot);
+
+uint64_t presence_count(const struct presence *presence);
+uint32_t presence_slot_count(const struct presence *presence, uint32_t slot);
+/* Bytes held. */
+size_t presence_bytes(const struct presence *presence);
+
+#endif

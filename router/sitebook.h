@@ -1,0 +1,42 @@
+/* sitebook: the sites (tenants) as they stand in Redis, for pushing to edges. Pure: commands out, replies in.
+ *
+ *     <prefix>sites       hash: id -> packed Site (its revision inside)
+ *     <prefix>sites_rev   counts every change
+ */
+#ifndef ROUTER_SITEBOOK_H
+#define ROUTER_SITEBOOK_H
+
+#include "base/reply.h"
+#include "proto/link.pb-c.h"
+
+struct sitebook;
+
+struct sitebook_actions {
+    bool (*command)(void *ctx, const struct span *args, size_t count, uint64_t tag);
+    /* `packed` is a Site message: new or changed; or `packed` is empty: the site is gone. */
+    void (*changed)(void *ctx, struct span id, struct span packed, uint64_t revision);
+    /* Ends of sitebook_put and sitebook_remove; `error` is NULL if it is in Redis now. */
+    void (*written)(void *ctx, uint64_t token, const char *error);
+};
+
+struct sitebook *sitebook_new(const char *prefix, const struct sitebook_actions *actions, void *ctx);
+void sitebook_free(struct sitebook *book);
+
+/* The revision in Redis, about once a second: reads all anew if it is not ours. */
+void sitebook_poll(struct sitebook *book, uint64_t revision);
+void sitebook_reply(struct sitebook *book, uint64_t tag, const struct reply *reply);
+
+/* Adds or replaces (and counts the revision up); `written` is called once, later or at once. The site must have a valid id and
+ * 1 to 8 keys of 32 bytes with a kid of 1 to 64: else `written` names what is wrong. */
+void sitebook_put(struct sitebook *book, const Lahar__Link__V1__Site *site, uint64_t token);
+void sitebook_remove(struct sitebook *book, struct span id, uint64_t token);
+
+/* Has it been read once? */
+bool sitebook_ready(const struct sitebook *book);
+uint64_t sitebook_revision(const struct sitebook *book);
+/* The packed Site, empty if there is none. */
+struct span sitebook_find(const struct sitebook *book, struct span id);
+/* Walks all: start with cursor 0; false at the end. */
+MUST_CHECK bool sitebook_walk(const struct sitebook *book, uint32_t *cursor, struct span *packed);
+
+#endif
