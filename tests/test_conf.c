@@ -136,7 +136,6 @@ static void numbers_are_decimal_and_in_range(void **state)
                          "four",
                          "1.0",
                          "--4",
-                         "-",
                          "4KiB",
                          "99999999999999999999",
                          "0o10"};
