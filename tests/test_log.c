@@ -1,4 +1,4 @@
-/* log: each line is one write of one JSON object, whatever bytes are logged. */
+/* log: each line is one write of one JSON object, whatever bytes are logged. Threads: yes. */
 #include "base/log.h"
 
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-/* loop: turns in order, few of them, and none lost. */
+/* loop: turns in order, few of them, and none lost. Threads: yes. */
 #include "base/loop.h"
 
 #include <errno.h>
