@@ -1,0 +1,607 @@
+#include "edge/conn.h"
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/pool.h"
+#include "base/wheel.h"
+#include "edge/acceptor.h"
+#include "edge/edge_metrics.h"
+#include "edge/tls.h"
+#include "proto/client.pb-c.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+/* An epoll key is the slot and the lower bits of the generation. A slot is not reused within a
+ * turn, so these are plenty to know a late event by. */
+#define SLOT_BITS 24u
+#define KEY_GENERATION_MASK 0xffffffu
+
+/* A step of a handshake can cost 170 us of CPU: more of them wait for the next turn, and nobody
+ * else does. */
+#define HANDSHAKES_A_TURN 16u
+#define TICK_MS 50u
+#define READ_MAX TLS_READ_MAX
+#define FULL_NOTICE_MAX 128u
+#define FULL_RECONNECT_MS 5000u
+
+enum conn_state { CONN_FREE, CONN_HANDSHAKE, CONN_OPEN, CONN_CLOSED };
+
+/* One for each client: every byte here is paid a million times. */
+struct conn {
+    struct buf out;              /* not yet written */
+    struct buf in;               /* left over by on_bytes */
+    struct wheel_timer deadline; /* of the handshake; once open, of a blocked peer's progress */
+    struct ssl_st *tls;          /* NULL: clear */
+    int fd;
+    uint32_t slot;
+    uint32_t generation;
+    uint8_t listener;
+    uint8_t state;
+    uint8_t reason; /* why it is CLOSED */
+    bool opened;
+    bool touched;        /* is in table->touched */
+    bool blocked;        /* the socket took not all of `out`: EPOLLOUT is watched */
+    bool reading_writes; /* TLS wants to write before it can go on reading: EPOLLOUT is watched */
+    bool watches_out;
+};
+
+static_assert(sizeof(struct conn) <= 112, "a conn must stay small");
+
+struct conn_table {
+    struct loop *loop;
+    struct metrics *metrics;
+    const struct conn_events *events;
+    void *ctx;
+    struct conn_options options;
+    struct tls *tls;
+    struct wheel *wheel;
+    struct pool conns;
+    uint32_t source;
+    uint32_t last_generation;
+    uint32_t handshakes_left; /* in this turn */
+
+    uint32_t *touched; /* slots of conns that the end of the turn must look at */
+    uint32_t touched_count, touched_room;
+    uint64_t ended_us; /* the turn, by its time, whose end has been dealt with */
+
+    struct acceptor *acceptor;
+    size_t full_notice_len;
+    uint8_t full_notice[FULL_NOTICE_MAX];
+    uint8_t *bytes; /* room for what a conn had left over and one read */
+};
+
+static struct conn *conn_at(struct conn_table *table, uint32_t slot)
+{
+    return pool_at(&table->conns, slot);
+}
+
+static struct conn *find(struct conn_table *table, struct conn_id id)
+{
+    if (id.generation == 0 || id.slot >= table->conns.used_high)
+        return NULL;
+    struct conn *conn = conn_at(table, id.slot);
+    return conn->generation == id.generation && conn->state == CONN_OPEN ? conn : NULL;
+}
+
+static struct conn_id id_of(const struct conn *conn)
+{
+    return (struct conn_id){conn->slot, conn->generation};
+}
+
+static void touch(struct conn_table *table, struct conn *conn)
+{
+    if (conn->touched)
+        return;
+    conn->touched = true;
+    if (table->touched_count == table->touched_room) {
+        table->touched_room = table->touched_room == 0 ? 64 : table->touched_room * 2;
+        table->touched = realloc(table->touched, table->touched_room * sizeof *table->touched);
+        assert(table->touched != NULL);
+    }
+    table->touched[table->touched_count++] = conn->slot;
+    /* Somebody who ends the turn after us, or who is outside of any turn, must not wait for the
+     * next event. */
+    if (table->ended_us == loop_now_us(table->loop))
+        loop_again(table->loop);
+}
+
+static uint64_t key_of(const struct conn *conn)
+{
+    return (uint64_t)conn->slot | (uint64_t)(conn->generation & KEY_GENERATION_MASK) << SLOT_BITS;
+}
+
+static void watch(struct conn_table *table, struct conn *conn)
+{
+    bool out = conn->blocked || conn->reading_writes;
+    if (out == conn->watches_out)
+        return;
+    conn->watches_out = out;
+    loop_rewatch(table->loop, conn->fd, table->source, key_of(conn),
+                 out ? EPOLLIN | EPOLLOUT : EPOLLIN);
+}
+
+static void begin_close(struct conn_table *table, struct conn *conn, enum end_reason reason)
+{
+    assert(conn->state == CONN_HANDSHAKE || conn->state == CONN_OPEN);
+    conn->state = CONN_CLOSED;
+    conn->reason = (uint8_t)reason;
+    touch(table, conn);
+}
+
+static enum end_reason reason_of_errno(int error)
+{
+    return error == ECONNRESET || error == EPIPE ? END_PEER_LEFT : END_IO_ERROR;
+}
+
+/* ---- writing ---- */
+
+static enum end_reason write_clear(struct conn *conn, size_t *taken)
+{
+    struct span bytes = buf_span(&conn->out);
+    ssize_t sent = send(conn->fd, bytes.at, bytes.len, MSG_NOSIGNAL);
+    if (sent < 0) {
+        *taken = 0;
+        return errno == EAGAIN || errno == EINTR || errno == ENOBUFS ? END_NONE
+                                                                     : reason_of_errno(errno);
+    }
+    *taken = (size_t)sent;
+    return END_NONE;
+}
+
+static enum end_reason write_tls(struct conn_table *table, struct conn *conn, size_t *taken,
+                                 bool *moved)
+{
+    switch (tls_write(table->tls, conn->tls, conn->fd, buf_span(&conn->out), taken, moved)) {
+    case TLS_ENDED:
+        return END_PEER_LEFT;
+    case TLS_BROKEN:
+    case TLS_FAILED:
+        return END_IO_ERROR;
+    default:
+        return END_NONE;
+    }
+}
+
+/* Writes what the socket takes of the queue; whether it took anything. Does not watch for more, nor
+ * close. */
+static enum end_reason write_queue(struct conn_table *table, struct conn *conn, bool *moved)
+{
+    *moved = false;
+    if (buf_len(&conn->out) == 0)
+        return END_NONE;
+    size_t taken;
+    enum end_reason reason =
+        conn->tls == NULL ? write_clear(conn, &taken) : write_tls(table, conn, &taken, moved);
+    buf_consume(&conn->out, taken, 0);
+    *moved |= taken > 0;
+    metrics_add(table->metrics, EDGE_METRIC_WRITES, 1);
+    metrics_add(table->metrics, EDGE_METRIC_BYTES_OUT, taken);
+    return reason;
+}
+
+/* False: nothing moved, though there was something to write. */
+static bool flush(struct conn_table *table, struct conn *conn)
+{
+    bool moved;
+    enum end_reason reason = write_queue(table, conn, &moved);
+    if (reason != END_NONE) {
+        begin_close(table, conn, reason);
+        return true;
+    }
+    conn->blocked = buf_len(&conn->out) > 0;
+    watch(table, conn);
+    if (!conn->blocked)
+        wheel_cancel(table->wheel, &conn->deadline);
+    else if (moved || !wheel_pending(&conn->deadline))
+        wheel_set(table->wheel, &conn->deadline,
+                  loop_now_ms(table->loop) + table->options.progress_ms);
+    return moved || !conn->blocked;
+}
+
+void conn_send(struct conn_table *table, struct conn_id id, struct span bytes)
+{
+    struct conn *conn = find(table, id);
+    if (conn == NULL || bytes.len == 0)
+        return;
+    uint32_t limit = table->options.out_bytes_max;
+    /* One turn can bring more than the limit for a peer that reads as fast as it can. */
+    if (buf_len(&conn->out) + bytes.len > limit && !conn->blocked)
+        (void)flush(table, conn);
+    if (conn->state != CONN_OPEN)
+        return;
+    if (buf_len(&conn->out) + bytes.len > limit) {
+        begin_close(table, conn, END_SLOW_READER);
+        return;
+    }
+    buf_append(&conn->out, bytes);
+    if (!conn->blocked)
+        touch(table, conn);
+}
+
+/* ---- closing ---- */
+
+void conn_close(struct conn_table *table, struct conn_id id, enum end_reason reason)
+{
+    struct conn *conn = find(table, id);
+    if (conn != NULL)
+        begin_close(table, conn, reason);
+}
+
+/* What lies unread when a socket is closed turns its end into a reset, and then the peer may never
+ * see what was written last. */
+static void end_orderly(struct conn_table *table, int fd)
+{
+    (void)shutdown(fd, SHUT_WR);
+    (void)recv(fd, table->bytes, READ_MAX, MSG_DONTWAIT);
+    close(fd);
+}
+
+/* What nobody reads is not left to the kernel to keep. */
+static void end_abruptly(int fd)
+{
+    struct linger linger = {.l_onoff = 1, .l_linger = 0};
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+    close(fd);
+}
+
+static void end_socket(struct conn_table *table, struct conn *conn)
+{
+    bool sound = conn->reason != END_IO_ERROR && conn->reason != END_TLS_FAILED;
+    if (sound && conn->opened) {
+        bool moved;
+        sound = write_queue(table, conn, &moved) == END_NONE;
+    }
+    bool all = buf_len(&conn->out) == 0;
+    if (conn->tls != NULL) {
+        if (sound && all && conn->opened)
+            tls_say_end(table->tls, conn->tls, conn->fd);
+        tls_free_stream(conn->tls);
+    }
+    if (all)
+        end_orderly(table, conn->fd);
+    else
+        end_abruptly(conn->fd);
+}
+
+static void release(struct conn_table *table, struct conn *conn)
+{
+    wheel_cancel(table->wheel, &conn->deadline);
+    buf_free(&conn->in);
+    buf_free(&conn->out);
+    conn->state = CONN_FREE;
+    conn->generation = 0;
+    pool_give(&table->conns, conn->slot);
+    metrics_set(table->metrics, EDGE_METRIC_CONNS, table->conns.in_use);
+}
+
+static void finish_close(struct conn_table *table, struct conn *conn)
+{
+    end_socket(table, conn);
+    metrics_add(table->metrics, EDGE_METRIC_ENDED(conn->reason), 1);
+    if (conn->opened)
+        table->events->on_closed(table->ctx, id_of(conn), conn->reason);
+    release(table, conn);
+}
+
+static void on_turn_end(void *ctx)
+{
+    struct conn_table *table = ctx;
+    /* on_closed may touch others, so the list grows under our hands. */
+    for (uint32_t i = 0; i < table->touched_count; i++) {
+        struct conn *conn = conn_at(table, table->touched[i]);
+        if (conn->state == CONN_OPEN)
+            (void)flush(table, conn);
+        conn->touched = false;
+        if (conn->state == CONN_CLOSED)
+            finish_close(table, conn);
+    }
+    table->touched_count = 0;
+    table->handshakes_left = HANDSHAKES_A_TURN;
+    table->ended_us = loop_now_us(table->loop);
+}
+
+/* ---- reading ---- */
+
+static enum end_reason read_clear(struct conn *conn, uint8_t *at, size_t *got)
+{
+    ssize_t n = recv(conn->fd, at, READ_MAX, 0);
+    *got = n > 0 ? (size_t)n : 0;
+    if (n == 0)
+        return END_PEER_LEFT;
+    return n > 0 || errno == EAGAIN || errno == EINTR ? END_NONE : reason_of_errno(errno);
+}
+
+static enum end_reason read_tls(struct conn_table *table, struct conn *conn, uint8_t *at,
+                                size_t *got)
+{
+    enum tls_status status = tls_read(table->tls, conn->tls, conn->fd, at, got);
+    conn->reading_writes = status == TLS_WANT_WRITE;
+    switch (status) {
+    case TLS_ENDED:
+        return END_PEER_LEFT;
+    case TLS_BROKEN:
+    case TLS_FAILED:
+        return END_IO_ERROR;
+    default:
+        return END_NONE;
+    }
+}
+
+/* Offers what was left over and the `got` bytes that follow it in table->bytes, and keeps what is
+ * not used. */
+static void offer(struct conn_table *table, struct conn *conn, size_t left, size_t got)
+{
+    struct span all = {table->bytes, left + got};
+    size_t used = table->events->on_bytes(table->ctx, id_of(conn), all);
+    assert(used <= all.len);
+    if (conn->state != CONN_OPEN)
+        return;
+    if (all.len - used > table->options.in_bytes_max) {
+        begin_close(table, conn, END_BAD_FRAME);
+        return;
+    }
+    if (used == 0) {
+        buf_append(&conn->in, span_after(all, left));
+        return;
+    }
+    buf_free(&conn->in);
+    if (used < all.len)
+        buf_append(&conn->in, span_after(all, used));
+}
+
+static void read_some(struct conn_table *table, struct conn *conn)
+{
+    size_t left = buf_len(&conn->in), got;
+    uint8_t *at = table->bytes + left;
+    enum end_reason reason =
+        conn->tls == NULL ? read_clear(conn, at, &got) : read_tls(table, conn, at, &got);
+    if (got > 0) {
+        metrics_add(table->metrics, EDGE_METRIC_BYTES_IN, got);
+        if (left > 0)
+            memcpy(table->bytes, buf_span(&conn->in).at, left);
+        offer(table, conn, left, got);
+    }
+    if (conn->state == CONN_OPEN && reason != END_NONE)
+        begin_close(table, conn, reason);
+    else if (conn->state == CONN_OPEN)
+        watch(table, conn);
+}
+
+static void open_conn(struct conn_table *table, struct conn *conn)
+{
+    wheel_cancel(table->wheel, &conn->deadline);
+    conn->state = CONN_OPEN;
+    conn->opened = true;
+    table->events->on_opened(table->ctx, id_of(conn), conn->listener);
+}
+
+static void shake_hands(struct conn_table *table, struct conn *conn)
+{
+    if (table->handshakes_left == 0)
+        return; /* it is still ready in the next turn */
+    table->handshakes_left--;
+    enum tls_status status = tls_handshake(table->tls, conn->tls, conn->fd);
+    conn->reading_writes = status == TLS_WANT_WRITE;
+    switch (status) {
+    case TLS_OK:
+        metrics_add(table->metrics, EDGE_METRIC_HANDSHAKES, 1);
+        watch(table, conn);
+        open_conn(table, conn);
+        /* What came with the end of the handshake is no longer in the socket. */
+        if (conn->state == CONN_OPEN)
+            read_some(table, conn);
+        break;
+    case TLS_WANT_READ:
+    case TLS_WANT_WRITE:
+        watch(table, conn);
+        break;
+    case TLS_ENDED:
+        begin_close(table, conn, END_PEER_LEFT);
+        break;
+    case TLS_BROKEN:
+        begin_close(table, conn, END_IO_ERROR);
+        break;
+    case TLS_FAILED:
+        begin_close(table, conn, END_TLS_FAILED);
+        break;
+    }
+}
+
+static void on_conn_ready(void *ctx, uint64_t key, uint32_t events)
+{
+    struct conn_table *table = ctx;
+    uint32_t slot = (uint32_t)(key & ((1u << SLOT_BITS) - 1));
+    assert(slot < table->conns.used_high);
+    struct conn *conn = conn_at(table, slot);
+    if ((conn->generation & KEY_GENERATION_MASK) != key >> SLOT_BITS)
+        return;
+
+    if (conn->state == CONN_HANDSHAKE) {
+        shake_hands(table, conn);
+        return;
+    }
+    if (conn->state == CONN_OPEN && (events & ~(uint32_t)EPOLLOUT || conn->reading_writes))
+        read_some(table, conn);
+    /* TLS may have waited for a read before it could write. */
+    if (conn->state == CONN_OPEN && conn->blocked && (events & EPOLLOUT || conn->tls != NULL))
+        touch(table, conn);
+}
+
+/* ---- accepting ---- */
+
+static void turn_away(struct conn_table *table, int fd, bool tls)
+{
+    if (!tls)
+        (void)send(fd, table->full_notice, table->full_notice_len, MSG_NOSIGNAL);
+    end_orderly(table, fd);
+    metrics_add(table->metrics, EDGE_METRIC_ENDED(END_EDGE_FULL), 1);
+}
+
+static void on_socket(void *ctx, uint32_t listener, bool tls, int fd)
+{
+    struct conn_table *table = ctx;
+    metrics_add(table->metrics, EDGE_METRIC_ACCEPTED, 1);
+    uint32_t slot = pool_take(&table->conns);
+    if (slot == POOL_NONE) {
+        turn_away(table, fd, tls);
+        return;
+    }
+    struct conn *conn = conn_at(table, slot);
+    if (++table->last_generation == 0)
+        table->last_generation = 1;
+    conn->generation = table->last_generation;
+    conn->slot = slot;
+    conn->fd = fd;
+    conn->listener = (uint8_t)listener;
+    if (!loop_watch(table->loop, fd, table->source, key_of(conn), EPOLLIN) ||
+        (tls && (conn->tls = tls_stream(table->tls)) == NULL)) {
+        release(table, conn);
+        turn_away(table, fd, tls);
+        return;
+    }
+    metrics_set(table->metrics, EDGE_METRIC_CONNS, table->conns.in_use);
+    if (tls) {
+        conn->state = CONN_HANDSHAKE;
+        wheel_set(table->wheel, &conn->deadline,
+                  loop_now_ms(table->loop) + table->options.handshake_ms);
+    } else {
+        open_conn(table, conn);
+    }
+}
+
+uint32_t conn_table_listen(struct conn_table *table, const char *address)
+{
+    struct acceptor_address parsed;
+    if (!acceptor_parse(address, &parsed))
+        log_die("%s is no address to listen on; write tcp://HOST:PORT or tls://HOST:PORT with a "
+                "numeric host, as in tcp://0.0.0.0:7700 or tls://[::]:7701",
+                address);
+    if (parsed.tls && table->tls == NULL)
+        log_die("%s needs a TLS certificate and key, and none are configured", address);
+    return acceptor_listen(table->acceptor, &parsed, address, table->options.sndbuf_bytes);
+}
+
+uint16_t conn_table_port(const struct conn_table *table, uint32_t listener)
+{
+    return acceptor_port(table->acceptor, listener);
+}
+
+bool conn_address_valid(const char *address)
+{
+    struct acceptor_address parsed;
+    return acceptor_parse(address, &parsed);
+}
+
+void conn_table_stop_accepting(struct conn_table *table)
+{
+    acceptor_stop(table->acceptor);
+}
+
+/* ---- the table ---- */
+
+static void on_tick(void *ctx)
+{
+    struct conn_table *table = ctx;
+    uint64_t now_ms = loop_now_ms(table->loop);
+    acceptor_tick(table->acceptor);
+    struct wheel_timer *due;
+    while ((due = wheel_expire(table->wheel, now_ms)) != NULL) {
+        struct conn *conn =
+            (struct conn *)(void *)((uint8_t *)due - offsetof(struct conn, deadline));
+        if (conn->state == CONN_HANDSHAKE)
+            begin_close(table, conn, END_TLS_TIMEOUT);
+        else if (conn->state == CONN_OPEN && !flush(table, conn))
+            begin_close(table, conn, END_SLOW_READER);
+    }
+}
+
+static void make_full_notice(struct conn_table *table)
+{
+    Lahar__V1__Error error = LAHAR__V1__ERROR__INIT;
+    error.reason = END_EDGE_FULL;
+    error.reconnect_after_ms = FULL_RECONNECT_MS;
+    Lahar__V1__ServerFrame frame = LAHAR__V1__SERVER_FRAME__INIT;
+    frame.frame_case = LAHAR__V1__SERVER_FRAME__FRAME_ERROR;
+    frame.error = &error;
+    size_t len = lahar__v1__server_frame__get_packed_size(&frame);
+    assert(len < FULL_NOTICE_MAX); /* so that its length takes one byte */
+    table->full_notice[0] = (uint8_t)len;
+    table->full_notice_len = 1 + lahar__v1__server_frame__pack(&frame, table->full_notice + 1);
+}
+
+struct conn_table *conn_table_new(struct loop *loop, const struct conn_options *options,
+                                  struct metrics *metrics, const struct conn_events *events,
+                                  void *ctx)
+{
+    assert(options->conns_max > 0 && options->conns_max <= 1u << SLOT_BITS);
+    assert(options->out_bytes_max > 0 && options->in_bytes_max > 0);
+    struct conn_table *table = calloc(1, sizeof *table);
+    assert(table != NULL);
+    table->loop = loop;
+    table->options = *options;
+    table->metrics = metrics;
+    table->events = events;
+    table->ctx = ctx;
+    if (options->tls_certificate != NULL && options->tls_key != NULL)
+        table->tls = tls_new(options->tls_certificate, options->tls_key);
+    /* Their texts are the caller's, and tls has its own. */
+    table->options.tls_certificate = table->options.tls_key = NULL;
+    table->wheel = wheel_new(loop_now_ms(loop));
+    pool_init(&table->conns, sizeof(struct conn), options->conns_max);
+    table->bytes = malloc((size_t)options->in_bytes_max + READ_MAX);
+    assert(table->bytes != NULL);
+    table->handshakes_left = HANDSHAKES_A_TURN;
+    make_full_notice(table);
+    metrics_set(metrics, EDGE_METRIC_CONNS_LIMIT, options->conns_max);
+
+    table->source = loop_source(loop, on_conn_ready, table);
+    table->acceptor = acceptor_new(loop, metrics, on_socket, table);
+    loop_every(loop, TICK_MS, on_tick, table);
+    loop_at_turn_end(loop, on_turn_end, table);
+    return table;
+}
+
+void conn_table_free(struct conn_table *table)
+{
+    if (table == NULL)
+        return;
+    acceptor_free(table->acceptor);
+    for (uint32_t slot = 0; slot < table->conns.used_high; slot++) {
+        struct conn *conn = conn_at(table, slot);
+        if (conn->state == CONN_FREE)
+            continue;
+        tls_free_stream(conn->tls);
+        close(conn->fd);
+        release(table, conn);
+    }
+    pool_free(&table->conns);
+    wheel_free(table->wheel);
+    tls_free(table->tls);
+    free(table->touched);
+    free(table->bytes);
+    free(table);
+}
+
+bool conn_table_reload_tls(struct conn_table *table)
+{
+    return table->tls == NULL || tls_reload(table->tls);
+}
+
+const char *conn_peer(struct conn_table *table, struct conn_id id, char out[64])
+{
+    struct sockaddr_storage at = {.ss_family = AF_UNSPEC};
+    socklen_t len = sizeof at;
+    const struct conn *conn = find(table, id);
+    if (conn != NULL)
+        (void)getpeername(conn->fd, (struct sockaddr *)&at, &len);
+    acceptor_format(&at, out);
+    return out;
+}
+
+uint32_t conn_count(const struct conn_table *table)
+{
+    return table->conns.in_use;
+}

@@ -1,0 +1,21 @@
+#include "edge/edge_metrics.h"
+
+static const struct metric table[] = {
+#define GAUGE METRIC_GAUGE
+#define COUNTER METRIC_COUNTER
+#define EDGE_METRIC(id, name, labels, kind, help) {name, labels, kind, help},
+#include "edge/edge_metrics_table.h"
+};
+
+static_assert(sizeof table / sizeof table[0] == EDGE_METRICS, "each metric has its line");
+
+const struct metric *edge_metrics_table(void)
+{
+    return table;
+}
+
+void edge_metrics_link(struct metrics *metrics, const struct link_counts *counts)
+{
+#define LINK_COUNT(name, help) metrics_set(metrics, EDGE_METRIC_LINK_##name, counts->name);
+#include "proto/link_counts.h"
+}

@@ -1,0 +1,276 @@
+#include "edge/tls.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+/* One tls_read asks the socket so often: what it fetches, and what the stream still held, fits
+ * TLS_READ_MAX, so that all of it can be handed on at once. OpenSSL reads ahead one record's worth
+ * at a time. */
+#define FETCHES_MAX 4
+#define RECORD_ROOM (17u * 1024u)
+#define NO_ERROR (-1)
+
+static_assert((FETCHES_MAX + 1) * RECORD_ROOM <= TLS_READ_MAX, "what was fetched must find room");
+
+struct tls {
+    SSL_CTX *ctx;
+    char *certificate, *key; /* paths */
+    BIO_METHOD *method;
+    /* All streams share one BIO, which saves each of them its own: these say whose call is under
+     * way. */
+    BIO *bio;
+    int fd;
+    int fetches_left;
+    int error;  /* errno of the socket, 0 at its end, or NO_ERROR */
+    bool moved; /* the socket took something */
+};
+
+static int on_bio_write(BIO *bio, const char *bytes, int len)
+{
+    struct tls *tls = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+    ssize_t sent = send(tls->fd, bytes, (size_t)len, MSG_NOSIGNAL);
+    if (sent > 0)
+        tls->moved = true;
+    else if (errno == EAGAIN || errno == EINTR)
+        BIO_set_retry_write(bio);
+    else
+        tls->error = errno;
+    return (int)sent;
+}
+
+static int on_bio_read(BIO *bio, char *bytes, int len)
+{
+    struct tls *tls = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+    if (tls->fetches_left == 0) {
+        BIO_set_retry_read(bio);
+        return -1;
+    }
+    tls->fetches_left--;
+    ssize_t got = recv(tls->fd, bytes, (size_t)len, 0);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+        BIO_set_retry_read(bio);
+    else if (got <= 0)
+        tls->error = got < 0 ? errno : 0;
+    return (int)got;
+}
+
+static long on_bio_ctrl(BIO *bio, int command, long number, void *pointer)
+{
+    (void)bio;
+    (void)number;
+    (void)pointer;
+    return command == BIO_CTRL_FLUSH ? 1 : 0;
+}
+
+static void make_bio(struct tls *tls)
+{
+    tls->method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "lahar");
+    assert(tls->method != NULL);
+    bool ok = BIO_meth_set_write(tls->method, on_bio_write) == 1 &&
+              BIO_meth_set_read(tls->method, on_bio_read) == 1 &&
+              BIO_meth_set_ctrl(tls->method, on_bio_ctrl) == 1;
+    assert(ok);
+    tls->bio = BIO_new(tls->method);
+    assert(tls->bio != NULL);
+    BIO_set_data(tls->bio, tls);
+    BIO_set_init(tls->bio, 1);
+}
+
+/* A key that is encrypted must not make a daemon ask on the terminal. */
+static int no_password(char *at, int room, int writing, void *ctx)
+{
+    (void)at;
+    (void)room;
+    (void)writing;
+    (void)ctx;
+    return -1;
+}
+
+static SSL_CTX *bare_context(void)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    assert(ctx != NULL);
+    bool ok = SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) == 1 &&
+              SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20") == 1 &&
+              SSL_CTX_set_num_tickets(ctx, 0) == 1;
+    assert(ok);
+    /* A ticket costs more than it saves: resumption spares hardly anything. */
+    SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+                                 SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                              SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    /* Head and body of a record, often several records, by one recv. */
+    SSL_CTX_set_read_ahead(ctx, 1);
+    SSL_CTX_set_default_passwd_cb(ctx, no_password);
+    return ctx;
+}
+
+/* NULL: the reason is in `why`. */
+static SSL_CTX *make_context(const char *certificate, const char *key, char why[256])
+{
+    SSL_CTX *ctx = bare_context();
+    const char *file = certificate;
+    bool ok = SSL_CTX_use_certificate_chain_file(ctx, certificate) == 1;
+    if (ok) {
+        file = key;
+        ok = SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) == 1 &&
+             SSL_CTX_check_private_key(ctx) == 1;
+    }
+    if (ok)
+        return ctx;
+    const char *reason = ERR_reason_error_string(ERR_peek_error());
+    (void)snprintf(why, 256, "%s: %s", file, reason != NULL ? reason : "cannot be read");
+    ERR_clear_error();
+    SSL_CTX_free(ctx);
+    return NULL;
+}
+
+struct tls *tls_new(const char *certificate, const char *key)
+{
+    char why[256];
+    SSL_CTX *ctx = make_context(certificate, key, why);
+    if (ctx == NULL)
+        log_die("TLS: %s; give a PEM certificate (with its chain) and its key without a password",
+                why);
+    struct tls *tls = calloc(1, sizeof *tls);
+    assert(tls != NULL);
+    tls->ctx = ctx;
+    tls->certificate = strdup(certificate);
+    tls->key = strdup(key);
+    assert(tls->certificate != NULL && tls->key != NULL);
+    make_bio(tls);
+    return tls;
+}
+
+void tls_free(struct tls *tls)
+{
+    if (tls == NULL)
+        return;
+    BIO_free(tls->bio);
+    BIO_meth_free(tls->method);
+    SSL_CTX_free(tls->ctx);
+    free(tls->certificate);
+    free(tls->key);
+    free(tls);
+}
+
+bool tls_reload(struct tls *tls)
+{
+    char why[256];
+    SSL_CTX *ctx = make_context(tls->certificate, tls->key, why);
+    if (ctx == NULL) {
+        log_error("tls_reload_failed", LOG_TEXT("why", why));
+        return false;
+    }
+    SSL_CTX_free(tls->ctx); /* streams hold it as long as they need it */
+    tls->ctx = ctx;
+    return true;
+}
+
+struct ssl_st *tls_stream(struct tls *tls)
+{
+    SSL *stream = SSL_new(tls->ctx);
+    if (stream == NULL) {
+        ERR_clear_error();
+        return NULL;
+    }
+    int ok = BIO_up_ref(tls->bio);
+    assert(ok == 1);
+    SSL_set_bio(stream, tls->bio, tls->bio);
+    SSL_set_accept_state(stream);
+    return stream;
+}
+
+void tls_free_stream(struct ssl_st *stream)
+{
+    SSL_free(stream);
+}
+
+static void begin(struct tls *tls, int fd)
+{
+    tls->fd = fd;
+    tls->fetches_left = FETCHES_MAX;
+    tls->error = NO_ERROR;
+    tls->moved = false;
+    /* SSL_get_error would take what somebody else left there for ours. */
+    if (ERR_peek_error() != 0)
+        ERR_clear_error();
+}
+
+static enum tls_status judge(const struct tls *tls, SSL *stream, int result)
+{
+    switch (SSL_get_error(stream, result)) {
+    case SSL_ERROR_WANT_READ:
+        return TLS_WANT_READ;
+    case SSL_ERROR_WANT_WRITE:
+        return TLS_WANT_WRITE;
+    case SSL_ERROR_ZERO_RETURN:
+        return TLS_ENDED;
+    default:
+        break;
+    }
+    if (tls->error == 0 || tls->error == ECONNRESET || tls->error == EPIPE)
+        return TLS_ENDED;
+    if (tls->error != NO_ERROR)
+        return TLS_BROKEN;
+    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+    log_debug("tls_failed", LOG_TEXT("why", reason != NULL ? reason : ""));
+    ERR_clear_error();
+    return TLS_FAILED;
+}
+
+enum tls_status tls_handshake(struct tls *tls, struct ssl_st *stream, int fd)
+{
+    begin(tls, fd);
+    int result = SSL_do_handshake(stream);
+    return result == 1 ? TLS_OK : judge(tls, stream, result);
+}
+
+enum tls_status tls_read(struct tls *tls, struct ssl_st *stream, int fd, uint8_t *at, size_t *got)
+{
+    begin(tls, fd);
+    *got = 0;
+    do {
+        size_t n = 0;
+        int result = SSL_read_ex(stream, at + *got, TLS_READ_MAX - *got, &n);
+        if (result != 1)
+            return judge(tls, stream, result);
+        *got += n;
+        assert(*got < TLS_READ_MAX);
+    } while (SSL_has_pending(stream));
+    return TLS_OK;
+}
+
+enum tls_status tls_write(struct tls *tls, struct ssl_st *stream, int fd, struct span bytes,
+                          size_t *taken, bool *moved)
+{
+    begin(tls, fd);
+    enum tls_status status = TLS_OK;
+    *taken = 0;
+    while (*taken < bytes.len) {
+        size_t n = 0;
+        int result = SSL_write_ex(stream, bytes.at + *taken, bytes.len - *taken, &n);
+        if (result != 1) {
+            status = judge(tls, stream, result);
+            break;
+        }
+        *taken += n;
+    }
+    *moved = tls->moved;
+    return status;
+}
+
+void tls_say_end(struct tls *tls, struct ssl_st *stream, int fd)
+{
+    begin(tls, fd);
+    (void)SSL_shutdown(stream);
+    ERR_clear_error();
+}

@@ -1,0 +1,56 @@
+/* tls: the server's side of TLS 1.2 and 1.3 over a socket, for conn. OpenSSL is this file's secret.
+ *
+ * A `struct tls` belongs to one thread, as does each stream made from it. It reads and writes the
+ * socket itself, never blocks and never raises SIGPIPE. After TLS_BROKEN and TLS_FAILED a stream is
+ * good for tls_free_stream only.
+ */
+#ifndef EDGE_TLS_H
+#define EDGE_TLS_H
+
+#include "base/span.h"
+
+struct tls;
+struct ssl_st; /* one connection's half of TLS: OpenSSL's own struct, never looked into outside */
+
+enum tls_status {
+    TLS_OK,
+    TLS_WANT_READ,  /* goes on when the socket is readable */
+    TLS_WANT_WRITE, /* goes on when the socket is writable */
+    TLS_ENDED,      /* the peer is gone, politely or not */
+    TLS_BROKEN,     /* the socket failed */
+    TLS_FAILED,     /* the peer does not speak TLS as it should */
+};
+
+/* What one tls_read can give at most, whatever waits in the socket. */
+#define TLS_READ_MAX (96u * 1024u)
+
+/* Dies if certificate or key (PEM files) cannot be used. */
+struct tls *tls_new(const char *certificate, const char *key);
+/* Streams must be freed before. */
+void tls_free(struct tls *tls);
+/* Reads certificate and key again, for streams to come; false (and logged) if they cannot be used:
+ * the old ones stay. */
+MUST_CHECK bool tls_reload(struct tls *tls);
+
+/* NULL when there is no memory. */
+MUST_CHECK struct ssl_st *tls_stream(struct tls *tls);
+void tls_free_stream(struct ssl_st *stream);
+
+/* TLS_OK: the handshake is done. */
+MUST_CHECK enum tls_status tls_handshake(struct tls *tls, struct ssl_st *stream, int fd);
+
+/* Reads into `at`, which has room for TLS_READ_MAX, and sets `got`, whatever the status. Afterwards
+ * nothing is held back in the stream that the socket's readiness would not tell of. */
+MUST_CHECK enum tls_status tls_read(struct tls *tls, struct ssl_st *stream, int fd, uint8_t *at,
+                                    size_t *got);
+
+/* Writes what the socket takes; `taken` of `bytes` are done with, whatever the status. What was not
+ * taken must be offered again, first and unchanged. `moved`: the socket took something, be it of an
+ * earlier call. */
+MUST_CHECK enum tls_status tls_write(struct tls *tls, struct ssl_st *stream, int fd,
+                                     struct span bytes, size_t *taken, bool *moved);
+
+/* Tells the peer that no more will come, if the socket takes it. Only when all was taken. */
+void tls_say_end(struct tls *tls, struct ssl_st *stream, int fd);
+
+#endif
