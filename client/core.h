@@ -1,14 +1,17 @@
-/* core: the client's half of the protocol, without sockets or a clock: what the library says, hears and remembers.
+/* core: the client's half of the protocol, without sockets or a clock: what the library says, hears
+ * and remembers.
  *
  *     WAITING --connect due--> CONNECTING --transport open--> LOGIN (Hello) --Welcome--> ONLINE
  *        ^------------------------- any loss -------------------------------------------'
  *     AWAY: after an end whose reason says so (proto/end_reasons.h)
  *
- * Pure: time and randomness are given. It is the sender's and the recipient's part of the order rule (design, section 4):
- * `seq` per session, class and recipient; `settled`; at most 32 in flight a connection; SEQ_GAP goes back to expected_seq once
- * until something moved; BUSY waits retry_after and goes on from there (what is behind it waits too); no answer for RETRY_MS: all
- * unsettled of that conversation again; a new session sends all unsettled again, in order, from seq 1. On receipt: mids that were
- * seen (the last 1,024) are acknowledged but not handed out again; Received follows the callback.
+ * Pure: time and randomness are given. It is the sender's and the recipient's part of the order
+ * rule (design, section 4): `seq` per session, class and recipient; `settled`; at most 32 in flight
+ * a connection; SEQ_GAP goes back to expected_seq once until something moved; BUSY waits
+ * retry_after and goes on from there (what is behind it waits too); no answer for RETRY_MS: all
+ * unsettled of that conversation again; a new session sends all unsettled again, in order, from
+ * seq 1. On receipt: mids that were seen (the last 1,024) are acknowledged but not handed out
+ * again; Received follows the callback.
  */
 #ifndef CLIENT_CORE_H
 #define CLIENT_CORE_H

@@ -9,19 +9,21 @@
  *     lahar_send(lahar, gid, LAHAR_CONFIRMED, "hello", 5, NULL);
  *     while (lahar_run(lahar, 1000) == LAHAR_OK) ...
  *
- * The library has no thread, no globals and no log of its own, and never blocks but in lahar_run. It lives in the
- * caller's loop: wait until lahar_fd is readable or lahar_timeout_ms has passed, then call lahar_process; all callbacks come
- * from there (or from lahar_run). One `struct lahar` belongs to one thread at a time.
+ * The library has no thread, no globals and no log of its own, and never blocks but in lahar_run.
+ * It lives in the caller's loop: wait until lahar_fd is readable or lahar_timeout_ms has passed,
+ * then call lahar_process; all callbacks come from there (or from lahar_run). One `struct lahar`
+ * belongs to one thread at a time.
  *
  * What it promises
- *   Connection  It connects to one of the servers, logs in, keeps the heartbeat, and comes back after any loss with full
- *               jitter (1 s to 60 s, or as the server says). It stays away, and says why, after REPLACED, KICKED, a refused token and
- *               what else the server marks so: lahar_reconnect begins anew.
- *   Sends       Each send ends in exactly one outcome. Until then the library sends it again, with the same id, after losses, new
- *               sessions and BUSY: it is kept or delivered at most once. Sends to one recipient of one class arrive in the order
- *               sent. Without an answer for send_timeout_ms the outcome is unknown.
- *   Messages    Each message is handed to the application once, in order for each sender and class, and is
- *               acknowledged to the cluster when the callback has returned.
+ *   Connection  It connects to one of the servers, logs in, keeps the heartbeat, and comes back
+ * after any loss with full jitter (1 s to 60 s, or as the server says). It stays away, and says
+ * why, after REPLACED, KICKED, a refused token and what else the server marks so: lahar_reconnect
+ * begins anew. Sends       Each send ends in exactly one outcome. Until then the library sends it
+ * again, with the same id, after losses, new sessions and BUSY: it is kept or delivered at most
+ * once. Sends to one recipient of one class arrive in the order sent. Without an answer for
+ * send_timeout_ms the outcome is unknown. Messages    Each message is handed to the application
+ * once, in order for each sender and class, and is acknowledged to the cluster when the callback
+ * has returned.
  */
 #ifndef LAHAR_H
 #define LAHAR_H
@@ -42,8 +44,8 @@ extern "C" {
 
 struct lahar;
 
-/* 64 bits: the kind in the top four, then the number. As text: digits for users, g, s or x before the digits for groups,
- * services and contacts on other networks. */
+/* 64 bits: the kind in the top four, then the number. As text: digits for users, g, s or x before
+ * the digits for groups, services and contacts on other networks. */
 typedef uint64_t lahar_gid;
 
 #define LAHAR_GID_TEXT_SIZE 20 /* with the NUL */
@@ -79,33 +81,38 @@ enum lahar_outcome {
 
 struct lahar_message {
     lahar_gid from;
-    lahar_gid group;             /* 0: to you */
+    lahar_gid group; /* 0: to you */
     enum lahar_class message_class;
-    uint64_t sent_at_ms;         /* since 1970, by the cluster's clock */
-    uint8_t id[LAHAR_ID_SIZE];   /* the same wherever and however often it arrives; zero with LAHAR_EPHEMERAL */
-    const void *body;            /* borrowed until the callback returns */
+    uint64_t sent_at_ms;       /* since 1970, by the cluster's clock */
+    uint8_t id[LAHAR_ID_SIZE]; /* the same wherever and however often it arrives; zero with
+                                  LAHAR_EPHEMERAL */
+    const void *body;          /* borrowed until the callback returns */
     size_t body_size;
 };
 
 struct lahar_result_of_send {
-    uint8_t id[LAHAR_ID_SIZE];   /* as lahar_send gave it */
+    uint8_t id[LAHAR_ID_SIZE]; /* as lahar_send gave it */
     lahar_gid to;
     enum lahar_outcome outcome;
-    const char *reason;          /* "offline", "no_user", "busy", ...; "" with KEPT and DELIVERED */
-    const char *reason_text;     /* the same for people */
-    uint8_t message_id[LAHAR_ID_SIZE]; /* with KEPT and DELIVERED: what the recipient sees as `id` */
+    const char *reason;      /* "offline", "no_user", "busy", ...; "" with KEPT and DELIVERED */
+    const char *reason_text; /* the same for people */
+    uint8_t
+        message_id[LAHAR_ID_SIZE]; /* with KEPT and DELIVERED: what the recipient sees as `id` */
 };
 
 struct lahar_options {
-    const char *servers;      /* "tcp://host:port" or "tls://host:port", comma-separated; one is taken at random */
-    const char *device;       /* 1 to 32 of [A-Za-z0-9._-]: stays the same for this installation */
-    const char *client;       /* name and version of your program, for the operator; may be NULL */
+    const char *servers; /* "tcp://host:port" or "tls://host:port", comma-separated; one is taken at
+                            random */
+    const char *device;  /* 1 to 32 of [A-Za-z0-9._-]: stays the same for this installation */
+    const char *client;  /* name and version of your program, for the operator; may be NULL */
 
-    /* TLS: certificates to trust (PEM); NULL: the system's. The server's name must be in its certificate. */
+    /* TLS: certificates to trust (PEM); NULL: the system's. The server's name must be in its
+     * certificate. */
     const char *ca_file;
-    bool tls_insecure;        /* do not check the certificate: for trials only */
+    bool tls_insecure; /* do not check the certificate: for trials only */
 
-    /* Asked at each login: writes a fresh token of at most `room` bytes and returns its length; 0: none can be had, stay away. */
+    /* Asked at each login: writes a fresh token of at most `room` bytes and returns its length; 0:
+     * none can be had, stay away. */
     size_t (*token)(void *context, char *out, size_t room);
 
     /* All may be NULL. None may call lahar_free. */
@@ -116,15 +123,15 @@ struct lahar_options {
     void *context;
 
     /* 0: the default. */
-    uint32_t sends_max;         /* sends without an outcome that may wait: 1024 */
-    uint32_t send_timeout_ms;   /* 30000 */
+    uint32_t sends_max;          /* sends without an outcome that may wait: 1024 */
+    uint32_t send_timeout_ms;    /* 30000 */
     uint32_t connect_timeout_ms; /* 10000, handshakes and login included */
-    uint32_t reconnect_min_ms;  /* 1000 */
-    uint32_t reconnect_max_ms;  /* 60000 */
+    uint32_t reconnect_min_ms;   /* 1000 */
+    uint32_t reconnect_max_ms;   /* 60000 */
 };
 
-/* NULL if an option is wrong or memory or descriptors are short; `why` (may be NULL) then says so. Options are copied. Nothing
- * happens before the first lahar_process. */
+/* NULL if an option is wrong or memory or descriptors are short; `why` (may be NULL) then says so.
+ * Options are copied. Nothing happens before the first lahar_process. */
 LAHAR_API struct lahar *lahar_new(const struct lahar_options *options, const char **why);
 /* Says goodbye if it can without waiting. Sends without an outcome get none any more. */
 LAHAR_API void lahar_free(struct lahar *lahar);
@@ -138,9 +145,9 @@ LAHAR_API enum lahar_result lahar_process(struct lahar *lahar);
 /* Waits and processes for `ms` (-1: until it stays away). */
 LAHAR_API enum lahar_result lahar_run(struct lahar *lahar, int ms);
 
-/* Queues a message; its outcome comes by on_outcome (none with LAHAR_EPHEMERAL). `id` (may be NULL): if all zero, a random one
- * is made and written there; else it is taken: to send again what ended UNKNOWN. `body` is copied. EPHEMERAL while not online
- * is dropped, as its class allows. */
+/* Queues a message; its outcome comes by on_outcome (none with LAHAR_EPHEMERAL). `id` (may be
+ * NULL): if all zero, a random one is made and written there; else it is taken: to send again what
+ * ended UNKNOWN. `body` is copied. EPHEMERAL while not online is dropped, as its class allows. */
 LAHAR_API enum lahar_result lahar_send(struct lahar *lahar, lahar_gid to,
                                        enum lahar_class message_class, const void *body,
                                        size_t size, uint8_t id[LAHAR_ID_SIZE]);
@@ -148,10 +155,11 @@ LAHAR_API enum lahar_result lahar_send(struct lahar *lahar, lahar_gid to,
 LAHAR_API size_t lahar_waiting(const struct lahar *lahar);
 
 LAHAR_API enum lahar_state lahar_state(const struct lahar *lahar);
-/* Why it is away, or why the last connection ended: "replaced", "token_refused", "connect", ...; "" if nothing ended yet. */
+/* Why it is away, or why the last connection ended: "replaced", "token_refused", "connect", ...; ""
+ * if nothing ended yet. */
 LAHAR_API const char *lahar_why(const struct lahar *lahar);
 LAHAR_API const char *lahar_why_text(const struct lahar *lahar);
-LAHAR_API lahar_gid lahar_self(const struct lahar *lahar); /* 0 before the first login */
+LAHAR_API lahar_gid lahar_self(const struct lahar *lahar);   /* 0 before the first login */
 LAHAR_API const char *lahar_edge(const struct lahar *lahar); /* the edge's name, "" if not online */
 /* After LAHAR_AWAY: begin anew. Otherwise: do not wait any longer before the next try. */
 LAHAR_API void lahar_reconnect(struct lahar *lahar);
