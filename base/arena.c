@@ -23,6 +23,7 @@ struct arena {
 
 struct arena *arena_new(size_t bytes_max)
 {
+    assert(bytes_max <= SIZE_MAX / 2); /* so that rounding up cannot overflow */
     struct arena *arena = calloc(1, sizeof *arena);
     assert(arena != NULL);
     arena->bytes_max = bytes_max;
@@ -77,7 +78,7 @@ void *arena_take(struct arena *arena, size_t size)
     if (size > left)
         return NULL;
     size_t rounded = size == 0 ? ALIGNMENT : (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    if (rounded > left || rounded < size)
+    if (rounded > left)
         return NULL;
     arena->taken += rounded;
 

@@ -17,11 +17,11 @@ static inline uint32_t buf_len(const struct buf *buf)
 
 static inline struct span buf_span(const struct buf *buf)
 {
-    return (struct span){buf->bytes + buf->begin, buf->end - buf->begin};
+    return span_after((struct span){buf->bytes, buf->end}, buf->begin);
 }
 
-/* Room for `len` more bytes at the end; write there, then buf_commit what was written. The total may
- * not pass 1 GiB (callers have limits far below). */
+/* Room for `len` more bytes at the end; write there, then buf_commit what was written. The total
+ * may not pass 1 GiB (callers have limits far below). */
 uint8_t *buf_reserve(struct buf *buf, size_t len);
 void buf_commit(struct buf *buf, size_t len);
 void buf_append(struct buf *buf, struct span bytes);

@@ -6,8 +6,9 @@
  *
  * Each event (told apart by its name's address, so names are literals) is written at most
  * LOG_BURST times a second and thread; how many were held back is told by the next one that passes
- * ("suppressed":n). Any bytes may be logged: what is not UTF-8 or is a control character is escaped.
- * One of the two globals of the house; safe from any thread.
+ * ("suppressed":n). Any bytes may be logged: what is not UTF-8 or is a control character is escaped
+ * (\u00XX, byte by byte). What would make a line longer than 4 KiB is cut, which "truncated":true
+ * tells. One of the two globals of the house; safe from any thread.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H

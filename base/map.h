@@ -1,8 +1,9 @@
 /* map: from the hash of a key to the index of an object that holds the key (open addressing,
- * linear probing, backward-shift deletion; 8 bytes a cell, load between 3/8 and 3/4).
+ * linear probing, backward-shift deletion; 8 bytes a cell, load between 3/8 and 3/4, down to 3/16
+ * while objects go).
  *
- * The map never sees a key: look-ups are given the hash (all 64 bits well mixed) and a predicate that
- * compares. The same hash may be stored several times with different indices.
+ * The map never sees a key: look-ups are given the hash (all 64 bits well mixed) and a predicate
+ * that compares. The same hash may be stored several times with different indices.
  */
 #ifndef BASE_MAP_H
 #define BASE_MAP_H
@@ -13,9 +14,9 @@
 
 struct map {
     struct map_cell {
-        uint32_t hash; /* upper half of the hash */
+        uint32_t hash;  /* upper half of the hash */
         uint32_t index; /* MAP_NONE: free */
-    } *cells;
+    } * cells;
     uint32_t mask; /* cells - 1, cells a power of two */
     uint32_t count;
 };

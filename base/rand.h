@@ -1,5 +1,5 @@
-/* rand: randomness from the kernel (getrandom). Dies when there is none. Not for pure cores: they are
- * given theirs. */
+/* rand: randomness from the kernel (getrandom). Dies when there is none. Not for pure cores: they
+ * are given theirs. */
 #ifndef BASE_RAND_H
 #define BASE_RAND_H
 

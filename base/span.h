@@ -34,7 +34,8 @@ static inline struct span span_upto(struct span span, size_t len)
 static inline struct span span_after(struct span span, size_t len)
 {
     assert(len <= span.len);
-    return (struct span){span.at + len, span.len - len};
+    /* Of an empty span at NULL nothing may be added, not even 0. */
+    return (struct span){len == 0 ? span.at : span.at + len, span.len - len};
 }
 
 static inline bool span_equal(struct span a, struct span b)

@@ -1,4 +1,5 @@
-/* wheel: many timers, few of which ever fire: a hierarchical timing wheel (Varghese and Lauck, 1987).
+/* wheel: many timers, few of which ever fire: a hierarchical timing wheel (Varghese and Lauck,
+ * 1987).
  *
  * Timers are embedded in what they time, which must not move; setting and cancelling take constant
  * time. A zeroed timer is idle. Pure: time is given, in milliseconds, and never goes back.

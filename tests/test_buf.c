@@ -61,6 +61,7 @@ static void empty_it_holds_no_memory_unless_asked_to(void **state)
     struct buf buf = {0};
     buf_append(&buf, span_of("", 0));
     assert_null(buf.bytes);
+    assert_int_equal(span_after(buf_span(&buf), 0).len, 0);
     buf_append(&buf, span_text("hello"));
     buf_consume(&buf, 2, 0);
     assert_non_null(buf.bytes);

@@ -206,16 +206,16 @@ static void more_events_than_can_be_told_apart_are_limited_together(void **state
 static void a_text_too_long_is_cut_between_characters_and_the_line_stays_whole(void **state)
 {
     (void)state;
-    static char text[20001];
-    for (size_t i = 0; i < 20000; i += 2)
-        memcpy(text + i, "\xc3\xa4", 2);
+    static char text[20002];
+    for (size_t i = 0; i < 20001; i += 3)
+        memcpy(text + i, "\xe2\x82\xac", 3);
     struct capture capture = capture_begin();
     log_info("long", LOG_TEXT("text", text), LOG_NUMBER("after", 7));
     const char *line = capture_next(&capture);
     size_t len = strlen(line);
     assert_in_range(len, 1000, 4096);
     assert_null(strstr(line, "\\u00")); /* no half of a character */
-    assert_non_null(strstr(line, "\xa4\",\"after\":7,\"truncated\":true}\n"));
+    assert_non_null(strstr(line, "\xac\",\"after\":7,\"truncated\":true}\n"));
 
     /* So much that even a number has no room. */
     struct log_field fields[401];
@@ -265,6 +265,7 @@ static void json_strings_show_bytes_that_are_no_utf8(void **state)
     CHECK_JSON("\xff", "\"\\u00ff\"");
     CHECK_JSON("a\x80z", "\"a\\u0080z\"");
     CHECK_JSON("\xc3", "\"\\u00c3\"");
+    check_json("\xc3\xa4", 1, "\"\\u00c3\""); /* what lies beyond is not ours */
     CHECK_JSON("\xc3(", "\"\\u00c3(\"");
     CHECK_JSON("\xe2\x82", "\"\\u00e2\\u0082\"");
     CHECK_JSON("\xc0\xaf", "\"\\u00c0\\u00af\"");                            /* too long */

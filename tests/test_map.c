@@ -143,6 +143,43 @@ static void one_hash_may_be_stored_with_many_indices(void **state)
     map_free(&map);
 }
 
+static bool never(const void *ctx, uint32_t index, const void *key)
+{
+    (void)index;
+    (void)key;
+    ++**(uint32_t *const *)ctx;
+    return false;
+}
+
+static void asks_only_about_objects_of_the_same_hash(void **state)
+{
+    (void)state;
+    struct map map;
+    map_init(&map);
+    for (uint32_t index = 0; index < 100; index++)
+        map_add(&map, hash_well(index), index);
+    uint32_t asked = 0, *counter = &asked;
+    for (uint32_t key = 0; key < 200; key++)
+        assert_int_equal(map_find(&map, hash_well(key), never, &counter, NULL), MAP_NONE);
+    assert_int_equal(asked, 100);
+    map_free(&map);
+}
+
+static void one_index_may_be_stored_under_two_hashes(void **state)
+{
+    (void)state;
+    struct map map;
+    map_init(&map);
+    const uint64_t first = UINT64_C(1) << 32, second = UINT64_C(9) << 32; /* neighbours in 8 */
+    uint32_t index = 5;
+    map_add(&map, first, index);
+    map_add(&map, second, index);
+    map_remove(&map, second, index);
+    assert_int_equal(map_find(&map, first, any, NULL, &index), index);
+    assert_int_equal(map_find(&map, second, any, NULL, &index), MAP_NONE);
+    map_free(&map);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -150,6 +187,8 @@ int main(void)
         cmocka_unit_test(behaves_so_when_hashes_collide_and_runs_go_round),
         cmocka_unit_test(an_empty_map_holds_no_memory_and_finds_nothing),
         cmocka_unit_test(one_hash_may_be_stored_with_many_indices),
+        cmocka_unit_test(asks_only_about_objects_of_the_same_hash),
+        cmocka_unit_test(one_index_may_be_stored_under_two_hashes),
     };
     return cmocka_run_group_tests_name("map", tests, NULL, NULL);
 }
