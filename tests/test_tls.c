@@ -1,0 +1,492 @@
+/* tls: conns over TLS carry the same bytes as clear ones, whatever OpenSSL keeps to itself, and no
+ * handshake holds the others up. */
+#include "tests/conn_world.h"
+
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <signal.h>
+
+/* ---- certificates ---- */
+
+static void write_certificate(struct world *world, const char *name)
+{
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    X509 *cert = X509_new();
+    assert_non_null(key);
+    assert_non_null(cert);
+    X509_set_version(cert, 2);
+    ASN1_INTEGER_set(X509_get_serialNumber(cert), 1);
+    X509_gmtime_adj(X509_getm_notBefore(cert), -3600);
+    X509_gmtime_adj(X509_getm_notAfter(cert), 3600);
+    X509_set_pubkey(cert, key);
+    X509_NAME *subject = X509_get_subject_name(cert);
+    X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)name, -1, -1, 0);
+    X509_set_issuer_name(cert, subject);
+    assert_true(X509_sign(cert, key, EVP_sha256()) > 0);
+
+    FILE *file = fopen(world->certificate, "w");
+    assert_non_null(file);
+    assert_int_equal(PEM_write_X509(file, cert), 1);
+    fclose(file);
+    file = fopen(world->key, "w");
+    assert_non_null(file);
+    assert_int_equal(PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL), 1);
+    fclose(file);
+    X509_free(cert);
+    EVP_PKEY_free(key);
+}
+
+static int set_up_tls(void **state)
+{
+    struct world *world = make();
+    strcpy(world->folder, "/tmp/test_tls.XXXXXX");
+    assert_non_null(mkdtemp(world->folder));
+    (void)snprintf(world->certificate, sizeof world->certificate, "%s/cert.pem", world->folder);
+    (void)snprintf(world->key, sizeof world->key, "%s/key.pem", world->folder);
+    write_certificate(world, "first");
+    world->options.tls_certificate = world->certificate;
+    world->options.tls_key = world->key;
+    begin(world);
+    *state = world;
+    return 0;
+}
+
+/* ---- clients ---- */
+
+struct client {
+    int fd;
+    SSL_CTX *ctx;
+    SSL *ssl;
+};
+
+static struct client dial_tls(struct world *world)
+{
+    struct client client = {.fd = dial_port(conn_table_port(world->table, world->tls), 0)};
+    client.ctx = SSL_CTX_new(TLS_client_method());
+    assert_non_null(client.ctx);
+    client.ssl = SSL_new(client.ctx);
+    assert_non_null(client.ssl);
+    SSL_set_fd(client.ssl, client.fd);
+    SSL_set_connect_state(client.ssl);
+    SSL_set_mode(client.ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    return client;
+}
+
+static void hang_up(struct client *client)
+{
+    SSL_free(client->ssl);
+    SSL_CTX_free(client->ctx);
+    close(client->fd);
+    ERR_clear_error();
+}
+
+/* False: it failed. */
+static bool shake(struct world *world, struct client *client)
+{
+    uint64_t give_up = now_ms() + WAIT_MS;
+    int result;
+    while ((result = SSL_do_handshake(client->ssl)) != 1) {
+        int error = SSL_get_error(client->ssl, result);
+        if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) {
+            ERR_clear_error();
+            return false;
+        }
+        assert_true(now_ms() < give_up);
+        loop_turn(world->loop, 1);
+    }
+    return true;
+}
+
+static void hear_tls(struct world *world, struct client *client, uint8_t *at, size_t len)
+{
+    uint64_t give_up = now_ms() + WAIT_MS;
+    size_t got = 0;
+    while (got < len) {
+        size_t n = 0;
+        if (SSL_read_ex(client->ssl, at + got, len - got, &n) != 1) {
+            ERR_clear_error();
+            loop_turn(world->loop, 1);
+        }
+        got += n;
+        assert_true(now_ms() < give_up);
+    }
+}
+
+static void tls_carries_bytes_both_ways(void **state)
+{
+    struct world *world = *state;
+    world->mode = ECHO;
+    struct client client = dial_tls(world);
+    assert_true(shake(world, &client));
+    assert_string_equal(SSL_get_version(client.ssl), "TLSv1.3");
+    assert_int_equal(SSL_write(client.ssl, "hello", 5), 5);
+    uint8_t got[5];
+    hear_tls(world, &client, got, sizeof got);
+    assert_memory_equal(got, "hello", 5);
+    assert_int_equal(world->opened, 1);
+    assert_int_equal(world->last_listener, world->tls);
+    assert_int_equal(count(world, EDGE_METRIC_HANDSHAKES), 1);
+    assert_int_equal(count(world, EDGE_METRIC_BYTES_IN), 5);
+    assert_int_equal(count(world, EDGE_METRIC_BYTES_OUT), 5);
+    assert_false(SSL_session_reused(client.ssl));
+    hang_up(&client);
+    AWAIT(world, world->closed == 1);
+    assert_int_equal(world->last_reason, END_PEER_LEFT);
+}
+
+static void tls_1_2_is_spoken_and_1_1_is_not(void **state)
+{
+    struct world *world = *state;
+    struct client client = dial_tls(world);
+    SSL_set_max_proto_version(client.ssl, TLS1_2_VERSION);
+    assert_true(shake(world, &client));
+    assert_string_equal(SSL_get_version(client.ssl), "TLSv1.2");
+    AWAIT(world, world->opened == 1);
+    hang_up(&client);
+    AWAIT(world, world->closed == 1);
+
+    client = dial_tls(world);
+    SSL_set_security_level(client.ssl, 0);
+    SSL_set_min_proto_version(client.ssl, TLS1_1_VERSION);
+    SSL_set_max_proto_version(client.ssl, TLS1_1_VERSION);
+    assert_false(shake(world, &client));
+    AWAIT(world, count(world, EDGE_METRIC_CLOSED_TLS_FAILED) == 1);
+    assert_int_equal(world->opened, 1);
+    hang_up(&client);
+}
+
+static void tls_echo_survives_any_split(void **state)
+{
+    struct world *world = *state;
+    world->mode = ECHO;
+    struct client client = dial_tls(world);
+    assert_true(shake(world, &client));
+    size_t len = 1024 * 1024, sent = 0, back = 0;
+    uint8_t *bytes = random_bytes(len), *got = malloc(len);
+    while (back < len) {
+        size_t part = 1 + rand_u64() % (rand_u64() % 4 == 0 ? 60000 : 200), n;
+        if (part > len - sent)
+            part = len - sent;
+        if (part > 0 && sent - back < 100000 &&
+            SSL_write_ex(client.ssl, bytes + sent, part, &n) == 1)
+            sent += n;
+        loop_turn(world->loop, 0);
+        if (SSL_read_ex(client.ssl, got + back, len - back, &n) == 1)
+            back += n;
+        ERR_clear_error();
+        assert_int_equal(world->closed, 0);
+    }
+    assert_memory_equal(got, bytes, len);
+    free(bytes);
+    free(got);
+    hang_up(&client);
+}
+
+/* The last records of a burst lie in the stream, not in the socket: nothing will tell of them
+ * again. */
+static void nothing_stays_behind_in_the_stream(void **state)
+{
+    struct world *world = *state;
+    struct client client = dial_tls(world);
+    assert_true(shake(world, &client));
+    for (int round = 0; round < 50; round++) {
+        world->heard_len = 0;
+        size_t records = 1 + rand_u64() % 300, total = 0;
+        for (size_t i = 0; i < records; i++) {
+            uint8_t bytes[700] = {0};
+            size_t n, len = 1 + rand_u64() % sizeof bytes;
+            assert_int_equal(SSL_write_ex(client.ssl, bytes, len, &n), 1);
+            total += n;
+        }
+        AWAIT(world, world->heard_len == total);
+    }
+    hang_up(&client);
+}
+
+static void bytes_that_come_with_the_end_of_the_handshake_are_heard(void **state)
+{
+    struct world *world = *state;
+    struct client client = dial_tls(world);
+    /* Finished and the first record leave in one segment. */
+    int on = 1;
+    setsockopt(client.fd, IPPROTO_TCP, TCP_CORK, &on, sizeof on);
+    assert_true(shake(world, &client));
+    assert_int_equal(SSL_write(client.ssl, "early", 5), 5);
+    on = 0;
+    setsockopt(client.fd, IPPROTO_TCP, TCP_CORK, &on, sizeof on);
+    AWAIT(world, world->heard_len == 5);
+    hang_up(&client);
+}
+
+static void tls_queue_is_written_before_an_orderly_end(void **state)
+{
+    struct world *world = *state;
+    struct client client = dial_tls(world);
+    assert_true(shake(world, &client));
+    AWAIT(world, world->opened == 1);
+    conn_send(world->table, world->last, span_text("last words"));
+    conn_close(world->table, world->last, END_REPLACED);
+    AWAIT(world, world->closed == 1);
+    uint8_t got[32];
+    hear_tls(world, &client, got, 10);
+    assert_memory_equal(got, "last words", 10);
+    int result = SSL_read(client.ssl, got, sizeof got);
+    assert_int_equal(SSL_get_error(client.ssl, result), SSL_ERROR_ZERO_RETURN);
+    hang_up(&client);
+}
+
+static void a_tls_peer_that_does_not_read_is_closed_at_the_limit(void **state)
+{
+    struct world *world = *state;
+    struct client client = dial_tls(world);
+    assert_true(shake(world, &client));
+    AWAIT(world, world->opened == 1);
+    uint8_t bytes[4096] = {0};
+    size_t sent = 0;
+    while (world->closed == 0) {
+        conn_send(world->table, world->last, span_of(bytes, sizeof bytes));
+        sent += sizeof bytes;
+        loop_turn(world->loop, 0);
+        assert_true(sent < 64u * 1024 * 1024);
+    }
+    assert_int_equal(world->last_reason, END_SLOW_READER);
+    hang_up(&client);
+}
+
+static void a_blocked_tls_queue_goes_on_when_the_peer_reads(void **state)
+{
+    struct world *world = *state;
+    struct client client = dial_tls(world);
+    assert_true(shake(world, &client));
+    AWAIT(world, world->opened == 1);
+    size_t len = 0;
+    uint8_t *all = random_bytes(8 * 1024 * 1024);
+    /* Up to half of the queue's limit behind what the kernel took. */
+    for (uint64_t written = 0; len < 7u * 1024 * 1024; len += 4096) {
+        conn_send(world->table, world->last, span_of(all + len, 4096));
+        loop_turn(world->loop, 0);
+        written = count(world, EDGE_METRIC_BYTES_OUT);
+        if (len + 4096 - written > world->options.out_bytes_max / 2) {
+            len += 4096;
+            break;
+        }
+    }
+    assert_int_equal(world->closed, 0);
+    uint8_t *got = malloc(len);
+    hear_tls(world, &client, got, len);
+    assert_memory_equal(got, all, len);
+    free(got);
+    free(all);
+    hang_up(&client);
+}
+
+static void garbage_instead_of_tls_fails_and_is_never_opened(void **state)
+{
+    struct world *world = *state;
+    int fd = dial_port(conn_table_port(world->table, world->tls), 0);
+    say(fd, "GET / HTTP/1.1\r\nHost: wrong.example\r\n\r\n");
+    AWAIT(world, count(world, EDGE_METRIC_CLOSED_TLS_FAILED) == 1);
+    for (int i = 0; i < 50; i++) {
+        int other = dial_port(conn_table_port(world->table, world->tls), 0);
+        uint8_t bytes[300];
+        rand_bytes(bytes, sizeof bytes);
+        bytes[0] = 0x16; /* looks like a handshake at first */
+        bytes[1] = 3;
+        bytes[2] = 1;
+        bytes[3] = 0;
+        bytes[4] = (uint8_t)(bytes[4] | 1);
+        assert_int_equal(send(other, bytes, sizeof bytes, MSG_NOSIGNAL), sizeof bytes);
+        AWAIT(world, count(world, EDGE_METRIC_CLOSED_TLS_FAILED) == (uint64_t)i + 2);
+        close(other);
+    }
+    assert_int_equal(world->opened, 0);
+    assert_int_equal(world->closed, 0);
+    close(fd);
+}
+
+static void a_peer_that_leaves_during_the_handshake_is_one_that_left(void **state)
+{
+    struct world *world = *state;
+    int fd = dial_port(conn_table_port(world->table, world->tls), 0);
+    AWAIT(world, count(world, EDGE_METRIC_ACCEPTED) == 1);
+    close(fd);
+    AWAIT(world, count(world, EDGE_METRIC_CLOSED_PEER_LEFT) == 1);
+    assert_int_equal(world->closed, 0);
+}
+
+static void garbage_in_an_open_stream_ends_it(void **state)
+{
+    struct world *world = *state;
+    struct client client = dial_tls(world);
+    assert_true(shake(world, &client));
+    AWAIT(world, world->opened == 1);
+    uint8_t bytes[100];
+    memset(bytes, 0x17, sizeof bytes);
+    assert_int_equal(send(client.fd, bytes, sizeof bytes, MSG_NOSIGNAL), sizeof bytes);
+    AWAIT(world, world->closed == 1);
+    assert_int_equal(world->last_reason, END_IO_ERROR);
+    hang_up(&client);
+
+    /* And nobody else's: the error queue of OpenSSL is one for all. */
+    client = dial_tls(world);
+    assert_true(shake(world, &client));
+    assert_int_equal(SSL_write(client.ssl, "hello", 5), 5);
+    AWAIT(world, world->heard_len == 5);
+    hang_up(&client);
+}
+
+static void a_renegotiation_is_refused(void **state)
+{
+    struct world *world = *state;
+    struct client client = dial_tls(world);
+    SSL_set_max_proto_version(client.ssl, TLS1_2_VERSION);
+    assert_true(shake(world, &client));
+    AWAIT(world, world->opened == 1);
+    assert_int_equal(SSL_renegotiate(client.ssl), 1);
+    assert_false(shake(world, &client) && SSL_num_renegotiations(client.ssl) > 0);
+    hang_up(&client);
+    AWAIT(world, world->closed == 1);
+}
+
+static void key_updates_are_answered(void **state)
+{
+    struct world *world = *state;
+    world->mode = ECHO;
+    struct client client = dial_tls(world);
+    assert_true(shake(world, &client));
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(SSL_key_update(client.ssl, SSL_KEY_UPDATE_REQUESTED), 1);
+        assert_int_equal(SSL_write(client.ssl, "again", 5), 5);
+        uint8_t got[5];
+        hear_tls(world, &client, got, sizeof got);
+        assert_memory_equal(got, "again", 5);
+    }
+    hang_up(&client);
+}
+
+static char *subject_of(struct client *client)
+{
+    X509 *cert = SSL_get1_peer_certificate(client->ssl);
+    assert_non_null(cert);
+    char *text = X509_NAME_oneline(X509_get_subject_name(cert), NULL, 0);
+    X509_free(cert);
+    return text;
+}
+
+static void a_reload_serves_the_new_certificate_and_keeps_old_streams(void **state)
+{
+    struct world *world = *state;
+    world->mode = ECHO;
+    struct client old = dial_tls(world);
+    assert_true(shake(world, &old));
+    char *subject = subject_of(&old);
+    assert_string_equal(subject, "/CN=first");
+    OPENSSL_free(subject);
+
+    write_certificate(world, "second");
+    assert_true(conn_table_reload_tls(world->table));
+    struct client new = dial_tls(world);
+    assert_true(shake(world, &new));
+    subject = subject_of(&new);
+    assert_string_equal(subject, "/CN=second");
+    OPENSSL_free(subject);
+    hang_up(&new);
+
+    uint8_t got[5];
+    assert_int_equal(SSL_write(old.ssl, "hello", 5), 5);
+    hear_tls(world, &old, got, sizeof got);
+
+    FILE *file = fopen(world->key, "w");
+    assert_non_null(file);
+    fputs("no key\n", file);
+    fclose(file);
+    assert_false(conn_table_reload_tls(world->table));
+    new = dial_tls(world);
+    assert_true(shake(world, &new));
+    subject = subject_of(&new);
+    assert_string_equal(subject, "/CN=second");
+    OPENSSL_free(subject);
+    hang_up(&new);
+    hang_up(&old);
+}
+
+static int set_up_tls_hasty(void **state)
+{
+    assert_int_equal(set_up_tls(state), 0);
+    struct world *world = *state;
+    end(world);
+    world->options.handshake_ms = 200;
+    begin(world);
+    return 0;
+}
+
+static void a_handshake_that_takes_too_long_is_ended(void **state)
+{
+    struct world *world = *state;
+    uint64_t before = now_ms();
+    int fd = dial_port(conn_table_port(world->table, world->tls), 0);
+    hears_exactly_then_the_end(world, fd, "");
+    assert_true(now_ms() - before >= 200);
+    assert_int_equal(count(world, EDGE_METRIC_CLOSED_TLS_TIMEOUT), 1);
+    assert_int_equal(world->opened, 0);
+    assert_int_equal(world->closed, 0);
+    close(fd);
+}
+
+static void an_open_tls_conn_has_no_deadline(void **state)
+{
+    struct world *world = *state;
+    struct client client = dial_tls(world);
+    if (!shake(world, &client))
+        skip(); /* a very slow machine */
+    AWAIT(world, world->opened == 1);
+    uint64_t before = now_ms();
+    while (now_ms() < before + 600)
+        loop_turn(world->loop, 50);
+    assert_int_equal(world->closed, 0);
+    hang_up(&client);
+}
+
+static void many_handshakes_at_once_all_come_through(void **state)
+{
+    struct world *world = *state;
+    struct client clients[CONNS_MAX];
+    for (size_t i = 0; i < CONNS_MAX; i++) {
+        clients[i] = dial_tls(world);
+        assert_int_equal(SSL_do_handshake(clients[i].ssl), -1);
+    }
+    for (size_t i = 0; i < CONNS_MAX; i++)
+        assert_true(shake(world, &clients[i]));
+    AWAIT(world, world->opened == CONNS_MAX);
+    for (size_t i = 0; i < CONNS_MAX; i++)
+        hang_up(&clients[i]);
+    AWAIT(world, world->closed == CONNS_MAX);
+}
+
+int main(void)
+{
+    signal(SIGPIPE, SIG_IGN); /* for the clients of the tests: SSL_write has no MSG_NOSIGNAL */
+    const struct CMUnitTest tests[] = {
+        TEST(tls_carries_bytes_both_ways, set_up_tls),
+        TEST(tls_1_2_is_spoken_and_1_1_is_not, set_up_tls),
+        TEST(tls_echo_survives_any_split, set_up_tls),
+        TEST(nothing_stays_behind_in_the_stream, set_up_tls),
+        TEST(bytes_that_come_with_the_end_of_the_handshake_are_heard, set_up_tls),
+        TEST(tls_queue_is_written_before_an_orderly_end, set_up_tls),
+        TEST(a_tls_peer_that_does_not_read_is_closed_at_the_limit, set_up_tls),
+        TEST(a_blocked_tls_queue_goes_on_when_the_peer_reads, set_up_tls),
+        TEST(garbage_instead_of_tls_fails_and_is_never_opened, set_up_tls),
+        TEST(a_peer_that_leaves_during_the_handshake_is_one_that_left, set_up_tls),
+        TEST(garbage_in_an_open_stream_ends_it, set_up_tls),
+        TEST(a_renegotiation_is_refused, set_up_tls),
+        TEST(key_updates_are_answered, set_up_tls),
+        TEST(a_reload_serves_the_new_certificate_and_keeps_old_streams, set_up_tls),
+        TEST(a_handshake_that_takes_too_long_is_ended, set_up_tls_hasty),
+        TEST(an_open_tls_conn_has_no_deadline, set_up_tls_hasty),
+        TEST(many_handshakes_at_once_all_come_through, set_up_tls),
+    };
+    return cmocka_run_group_tests_name("tls", tests, NULL, NULL);
+}
