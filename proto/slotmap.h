@@ -30,10 +30,12 @@ const char *slotmap_name(const struct slotmap *map, size_t shard);
 uint32_t slotmap_find(const struct slotmap *map, struct span name);
 uint32_t slotmap_owner(const struct slotmap *map, uint32_t slot);
 
-/* "name/number": 1 to 32 of [A-Za-z0-9._-] with one slash before a decimal number. */
+/* "name/number": letters of [A-Za-z0-9._-], a slash, a decimal number without leading zeros; at most
+ * SLOTMAP_NAME_MAX bytes. */
 MUST_CHECK bool slotmap_name_valid(struct span name);
 
-/* One entry of the setting cluster.shards, "r1/0=tcp://10.0.0.1:7801". The spans borrow from `entry`. */
+/* One entry of the setting cluster.shards, "r1/0=tcp://10.0.0.1:7801" (or ipc://PATH). The spans borrow from
+ * `entry`. */
 MUST_CHECK bool slotmap_parse_entry(struct span entry, struct span *name, struct span *address);
 
 #endif
