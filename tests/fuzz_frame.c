@@ -1,9 +1,8 @@
 /* A stream of frames: each is there whole or not at all, inside what was given; and no oneof opens
  * outside itself. */
-*halves.* /
 #include "proto/frame.h"
 
-    int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void open_body(struct span body)
 {
