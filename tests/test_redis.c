@@ -1,29 +1,22 @@
 /* redis: against a real redis-server that is killed, stopped and brought back, and against a peer
  * of ours that answers what no Redis would. needs: redis */
 #include "base/redis.h"
+#include "tests/redis_server.h"
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #define PATIENCE_MS 60000u
 
 struct fixture {
-    char dir[64], path[80], address[96];
-    pid_t server; /* 0: none runs */
+    struct redis_server server;
     int listener; /* of our own peer; -1: none */
     struct loop *loop;
     struct redis *redis;
@@ -150,32 +143,10 @@ static const char *ask(struct fixture *f, const char *words)
 
 /* --- servers ---------------------------------------------------------------------------------- */
 
-static void start_server(struct fixture *f, const char *extra, const char *value)
-{
-    f->server = fork();
-    assert_true(f->server >= 0);
-    if (f->server == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", f->path, "--dir",
-               f->dir, "--save", "", "--appendonly", "no", "--daemonize", "no", "--logfile",
-               "server.log", extra, value, (char *)NULL);
-        _exit(127);
-    }
-}
-
-static void kill_server(struct fixture *f)
-{
-    if (f->server <= 0)
-        return;
-    kill(f->server, SIGKILL);
-    assert_int_equal(waitpid(f->server, NULL, 0), f->server);
-    f->server = 0;
-}
-
 static void start_redis(struct fixture *f, struct redis_options options)
 {
     const struct redis_events events = {on_up, on_down};
-    options.address = options.address ? options.address : f->address;
+    options.address = options.address ? options.address : f->server.address;
     options.timeout_ms = options.timeout_ms ? options.timeout_ms : 30000;
     options.commands_max = options.commands_max ? options.commands_max : 200000;
     f->redis = redis_new(f->loop, &options, &events, f);
@@ -183,7 +154,7 @@ static void start_redis(struct fixture *f, struct redis_options options)
 
 static void start_both(struct fixture *f)
 {
-    start_server(f, NULL, NULL);
+    redis_server_start(&f->server, NULL, NULL);
     start_redis(f, (struct redis_options){0});
     AWAIT(f, f->ups == 1);
 }
@@ -192,8 +163,8 @@ static void start_both(struct fixture *f)
 static void start_peer(struct fixture *f)
 {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
-    strcpy(name.sun_path, f->path);
-    unlink(f->path);
+    strcpy(name.sun_path, f->server.path);
+    unlink(f->server.path);
     f->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
     assert_int_equal(bind(f->listener, (struct sockaddr *)&name, sizeof name), 0);
     assert_int_equal(listen(f->listener, 8), 0);
@@ -238,11 +209,8 @@ static int peer_up(struct fixture *f, struct redis_options options)
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
-    strcpy(f->dir, "/tmp/lahar-test-redis-XXXXXX");
-    if (!f || !mkdtemp(f->dir))
-        return -1;
-    snprintf(f->path, sizeof f->path, "%s/s", f->dir);
-    snprintf(f->address, sizeof f->address, "unix:%s", f->path);
+    assert_non_null(f);
+    redis_server_init(&f->server);
     f->listener = -1;
     f->loop = loop_new();
     *state = f;
@@ -254,14 +222,9 @@ static int teardown(void **state)
     struct fixture *f = *state;
     redis_free(f->redis);
     loop_free(f->loop);
-    kill_server(f);
+    redis_server_end(&f->server);
     if (f->listener >= 0)
         close(f->listener);
-    char path[128];
-    snprintf(path, sizeof path, "%s/server.log", f->dir);
-    unlink(path);
-    unlink(f->path);
-    rmdir(f->dir);
     free(f);
     return 0;
 }
@@ -357,7 +320,7 @@ static void refuses_when_down_and_beyond_what_may_be_in_flight(void **state)
     start_redis(f, (struct redis_options){.commands_max = 10});
     assert_false(redis_is_up(f->redis));
     assert_false(try_send(f, 0, &ping, 1));
-    start_server(f, NULL, NULL);
+    redis_server_start(&f->server, NULL, NULL);
     AWAIT(f, f->ups == 1);
     for (uint64_t i = 0; i < 10; i++)
         assert_true(try_send(f, i, &ping, 1));
@@ -386,7 +349,7 @@ static void refuses_more_bytes_than_may_wait(void **state)
 static void password_and_database_are_given_first(void **state)
 {
     struct fixture *f = *state;
-    start_server(f, "--requirepass", "secret");
+    redis_server_start(&f->server, "--requirepass", "secret");
     start_redis(f, (struct redis_options){.password = "secret", .database = 3});
     AWAIT(f, f->ups == 1);
     assert_non_null(strstr(ask(f, "CLIENT LIST"), "$id="));
@@ -399,8 +362,8 @@ static void password_and_database_are_given_first(void **state)
 static void is_never_up_with_a_wrong_password(void **state)
 {
     struct fixture *f = *state;
-    start_server(f, "--requirepass", "secret");
-    AWAIT(f, access(f->path, F_OK) == 0);
+    redis_server_start(&f->server, "--requirepass", "secret");
+    AWAIT(f, access(f->server.path, F_OK) == 0);
     start_redis(f, (struct redis_options){.password = "wrong"});
     uint64_t until_ms = now_ms() + 1500;
     AWAIT(f, now_ms() > until_ms);
@@ -418,7 +381,7 @@ static void a_kill_answers_all_pending_with_nothing_in_order_then_comes_back(voi
     for (uint64_t i = 1; i < 1000; i++)
         assert_true(try_send(f, i, &ping, 1));
     loop_turn(f->loop, 0);
-    kill_server(f);
+    redis_server_kill(&f->server);
     AWAIT(f, f->downs == 1);
     assert_int_equal(f->nulls, 1000);
     assert_int_equal(f->replies, 0);
@@ -426,7 +389,7 @@ static void a_kill_answers_all_pending_with_nothing_in_order_then_comes_back(voi
     assert_false(try_send(f, 0, &ping, 1));
 
     f->nulls = f->downs = 0;
-    start_server(f, NULL, NULL);
+    redis_server_start(&f->server, NULL, NULL);
     AWAIT(f, f->ups == 2);
     assert_string_equal(ask(f, "PING"), "+PONG");
 }
@@ -434,10 +397,10 @@ static void a_kill_answers_all_pending_with_nothing_in_order_then_comes_back(voi
 static void a_stopped_server_is_given_up_and_found_again(void **state)
 {
     struct fixture *f = *state;
-    start_server(f, NULL, NULL);
+    redis_server_start(&f->server, NULL, NULL);
     start_redis(f, (struct redis_options){.timeout_ms = 1500});
     AWAIT(f, f->ups == 1);
-    kill(f->server, SIGSTOP);
+    kill(f->server.pid, SIGSTOP);
     struct span ping = span_text("PING");
     uint64_t begin_ms = now_ms();
     for (uint64_t i = 0; i < 100; i++)
@@ -451,7 +414,7 @@ static void a_stopped_server_is_given_up_and_found_again(void **state)
     AWAIT(f, now_ms() > until_ms);
     assert_int_equal(f->ups, 1);
     f->nulls = f->downs = 0;
-    kill(f->server, SIGCONT);
+    kill(f->server.pid, SIGCONT);
     AWAIT(f, f->ups == 2);
     assert_string_equal(ask(f, "PING"), "+PONG");
 }
