@@ -1,19 +1,23 @@
-/* control: by what right a shard serves: the slot map, its lease, its slots' epochs. Pure: commands out, replies in.
+/* control: by what right a shard serves: the slot map, its lease, its slots' epochs. Pure: commands
+ * out, replies in.
  *
- *     NO_REDIS -> MAP -> LEASE -> RAISE -> OWNER          lease lost to another process -> LEASE (stepped down)
+ *     NO_REDIS -> MAP -> LEASE -> RAISE -> OWNER          lease lost to another process -> LEASE
+ * (stepped down)
  *
  *     <prefix>map                 the SlotMap, written once by SET NX
- *     <prefix>lease:<shard>       who holds the name: 16 hex digits of the incarnation, PX lease_ms, renewed each second
- *     <prefix>{<slot>}fence       the slot's epoch; only a function raises it, and each fenced write must name it
- *     <prefix>gids                the next GID number not yet taken in a block (see identity.h)
- *     <prefix>sites, sites_rev    see sitebook.h
- *     <prefix>edges               the last edge number given
+ *     <prefix>lease:<shard>       who holds the name: 16 hex digits of the incarnation, PX
+ * lease_ms, renewed each second <prefix>{<slot>}fence       the slot's epoch; only a function
+ * raises it, and each fenced write must name it <prefix>gids                the next GID number not
+ * yet taken in a block (see identity.h) <prefix>sites, sites_rev    see sitebook.h <prefix>edges
+ * the last edge number given
  *
- * Redis functions (library `lahar`, loaded at each connection): lahar_lease, lahar_raise, lahar_keep, lahar_gid.
- * Nobody's lease counts as ended before Redis has been readable for a whole lease time (Redis itself times it). One second
- * before ours ends unrenewed we stop what the store fences (fenced writes not allowed) and go on otherwise. When Redis is back and
- * nobody took the name, the lease is taken again and the fences are checked (lahar_keep: written anew if they are
- * gone, stepped down if one is higher).
+ * Redis functions: see functions.h; they are loaded before control_up. Raising and keeping are
+ * refused unless the lease is ours. Nobody's lease counts as ended before Redis has been readable
+ * for a whole lease time (Redis itself times it). One second before ours ends unrenewed we stop
+ * what the store fences (fenced writes not allowed) and go on otherwise. When Redis is back and
+ * nobody took the name, the lease is taken again and the fences are checked (lahar_keep: written
+ * anew if they are gone, stepped down if one is higher); so too when a renewal finds that nobody
+ * held it.
  */
 #ifndef ROUTER_CONTROL_H
 #define ROUTER_CONTROL_H
@@ -27,10 +31,10 @@ struct control_options {
     const char *prefix;
     const char *const *shard_names; /* cluster.shards, for the first map */
     uint32_t shards;
-    const char *name;     /* ours */
+    const char *name; /* ours */
     uint64_t incarnation;
-    uint32_t lease_ms;    /* 3000 */
-    uint32_t renew_ms;    /* 1000 */
+    uint32_t lease_ms; /* 3000 */
+    uint32_t renew_ms; /* 1000 */
 };
 
 struct control_actions {
