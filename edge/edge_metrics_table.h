@@ -29,6 +29,7 @@ EDGE_METRIC(SENDS_UNKNOWN,    "lahar_edge_sends_ended_total", "end=\"unknown\"",
 EDGE_METRIC(SENDS_SHED,       "lahar_edge_sends_ended_total", "end=\"shed\"", COUNTER, "Sends ended, by end.")
 EDGE_METRIC(SENDS_PASSED,     "lahar_edge_sends_ended_total", "end=\"passed_on\"", COUNTER, "Sends ended, by end.")
 EDGE_METRIC(SENDS_REPEATED,   "lahar_edge_sends_ended_total", "end=\"repeated\"", COUNTER, "Sends ended, by end.")
+EDGE_METRIC(ANSWERS_LATE,     "lahar_edge_answers_late_total", "", COUNTER, "Answers for sessions that had ended.")
 EDGE_METRIC(SENDS_IN_FLIGHT,  "lahar_edge_sends_in_flight", "", GAUGE, "Sends without an answer yet, by walking the table.")
 EDGE_METRIC(DELIVERIES,       "lahar_edge_deliveries_made_total", "", COUNTER, "Deliveries that came for a session. Ledger: equals the ends plus those in flight.")
 EDGE_METRIC(DELIVERIES_ACKED, "lahar_edge_deliveries_ended_total", "end=\"acknowledged\"", COUNTER, "Deliveries ended, by end.")
@@ -41,6 +42,7 @@ EDGE_METRIC(DROPPED_CLOSED,   "lahar_edge_deliveries_ended_total", "end=\"droppe
 EDGE_METRIC(DELIVERIES_IN_FLIGHT, "lahar_edge_deliveries_in_flight", "", GAUGE, "Deliveries not yet acknowledged by their client, by walking the table.")
 EDGE_METRIC(GAPS_TOLD,        "lahar_edge_delivery_gaps_total", "", COUNTER, "DeliveryGap notices sent to owners.")
 EDGE_METRIC(REROUTED,         "lahar_edge_rerouted_total", "", COUNTER, "Frames that a shard sent back as not its own, sent on.")
+EDGE_METRIC(GIVEN_UP,         "lahar_edge_reroute_given_up_total", "", COUNTER, "Frames that a shard sent back and that were not sent on: too many hops, the owner is away, or nobody waits for them.")
 EDGE_METRIC(SHARDS_UP,        "lahar_edge_shards_up", "", GAUGE, "Shards whose link is up.")
 #define LINK_COUNT(name, help) EDGE_METRIC(LINK_##name, "lahar_link_" #name "_total", "", COUNTER, help)
 #include "proto/link_counts.h"

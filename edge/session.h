@@ -84,6 +84,9 @@ bool session_left(const struct session_table *table);
 
 /* NULL, or what logins wait for: a literal for /readyz. */
 const char *session_not_ready(const struct session_table *table);
+/* Those that are bound. */
 uint32_t session_count(const struct session_table *table);
+/* The newest slot map taken, for the heads of batches; 0: none yet. */
+uint64_t session_map_epoch(const struct session_table *table);
 
 #endif
