@@ -59,7 +59,8 @@ bool frame_open(struct span body, uint32_t *number, struct span *content, uint32
     while (at != end) {
         uint64_t tag;
         at = wire_read_tag(at, end, &tag);
-        if (at == NULL)
+        /* A field 0 would look like an empty oneof. */
+        if (at == NULL || tag >> 3 == 0)
             return false;
         if ((tag & 7) == WIRE_BYTES) {
             at = wire_read_bytes(at, end, content);

@@ -19,7 +19,8 @@ enum { LINK_SEND = 7, LINK_RECEIVED = 8, LINK_DELIVER = 24, LINK_ANSWER = 25 };
 static const uint8_t *skip_unknown(const uint8_t *at, const uint8_t *end, uint64_t tag,
                                    uint32_t last)
 {
-    return tag >> 3 <= last ? NULL : wire_skip(at, end, tag);
+    uint64_t number = tag >> 3;
+    return number >= 1 && number <= last ? NULL : wire_skip(at, end, tag);
 }
 
 static bool id_or_none(struct span id)

@@ -56,14 +56,15 @@ static inline const uint8_t *wire_read_u32(const uint8_t *at, const uint8_t *end
     return at;
 }
 
-/* There is no field 0. */
+/* There is no field 0; but in a tag longer than needed protobuf-c lets it pass as an unknown one.
+ */
 static inline const uint8_t *wire_read_tag(const uint8_t *at, const uint8_t *end, uint64_t *tag)
 {
-    if (at != end && *at < 0x80)
-        *tag = *at++;
-    else if ((at = wire_read_long(at, end, 5, tag)) == NULL)
-        return NULL;
-    return *tag >> 3 == 0 ? NULL : at;
+    if (at != end && *at < 0x80) {
+        *tag = *at;
+        return *at < WIRE_TAG(1, 0) ? NULL : at + 1;
+    }
+    return wire_read_long(at, end, 5, tag);
 }
 
 static inline const uint8_t *wire_read_fixed64(const uint8_t *at, const uint8_t *end,

@@ -138,6 +138,7 @@ static void what_is_not_protobuf_is_refused(void **state)
     assert_false(OPEN("\x1d\1\2\3"));                                     /* half a fixed32 */
     assert_false(OPEN("\x13"));                                           /* a group */
     assert_false(OPEN("\x02\x00"));                                       /* field 0 */
+    assert_false(OPEN("\x82\x00\x00"));                                   /* field 0 in two bytes */
     assert_false(OPEN("\x12\x02hi\x12"));                                 /* good, then bad */
 }
 
