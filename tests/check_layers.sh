@@ -31,10 +31,10 @@ only() {
         case " $* " in *" $file "*) ;; *) complain "$file must not include <$library>" ;; esac
     done
 }
-only zmq proto/link.c proto/zap.c
+only zmq proto/port.c proto/zap.c
 only hiredis base/redis.c
 only yaml base/conf.c
-only openssl edge/conn.c edge/tls.c edge/ws.c edge/token.c client/transport.c cli/keys.c
+only openssl edge/conn.c edge/tls.c edge/ws.c edge/token.c client/transport.c cli/mint.c
 only jansson edge/token.c
 
 # No file is so long that one cannot hold it in the head.
