@@ -2,6 +2,7 @@
  * none. */
 #include "proto/link.pb-c.h"
 #include "proto/slotmap.h"
+#include "proto/wire.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -123,6 +124,33 @@ static void runs_may_come_in_any_order(void **state)
     slotmap_free(map);
 }
 
+/* All shards, and no two neighbours of one owner: more cannot be in a map. */
+static void the_most_scattered_map_comes_back_too(void **state)
+{
+    (void)state;
+    uint8_t *packed = malloc(1u << 20), *at = packed;
+    at = wire_put_varint(at, 1, 5);
+    for (unsigned i = 0; i < SLOTMAP_SHARDS_MAX; i++) {
+        char name[SLOTMAP_NAME_MAX];
+        snprintf(name, sizeof name, "router-%u/%u", i, i);
+        at = wire_put_bytes(at, 2, span_text(name));
+    }
+    for (uint32_t slot = 0; slot < GID_SLOTS; slot++) {
+        uint8_t run[32], *end = wire_put_varint(run, 1, slot);
+        end = wire_put_varint(end, 2, 1);
+        end = wire_put_varint(end, 4, slot % SLOTMAP_SHARDS_MAX);
+        at = wire_put_bytes(at, 3, span_of(run, (size_t)(end - run)));
+    }
+    struct slotmap *map = slotmap_unpack(span_of(packed, (size_t)(at - packed)));
+    assert_non_null(map);
+    struct span again = slotmap_pack(map);
+    assert_true(span_equal(again, span_of(packed, (size_t)(at - packed))));
+    assert_int_equal(slotmap_owner(map, GID_SLOTS - 1), SLOTMAP_SHARDS_MAX - 1);
+    slotmap_free(map);
+    free((void *)(uintptr_t)again.at);
+    free(packed);
+}
+
 static void what_does_not_own_each_slot_once_is_no_map(void **state)
 {
     (void)state;
@@ -230,6 +258,7 @@ int main(void)
         cmocka_unit_test(a_shard_is_found_by_its_name),
         cmocka_unit_test(a_map_comes_back_from_the_wire_as_it_was),
         cmocka_unit_test(runs_may_come_in_any_order),
+        cmocka_unit_test(the_most_scattered_map_comes_back_too),
         cmocka_unit_test(what_does_not_own_each_slot_once_is_no_map),
         cmocka_unit_test(bad_or_doubled_names_make_no_map),
         cmocka_unit_test(a_cut_map_is_no_map),
