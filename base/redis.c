@@ -10,7 +10,6 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -540,6 +539,7 @@ static void on_turn_end(void *ctx)
         flush(redis);
 }
 
+/* The loop has dispatched before: whoever stood still himself heard first what came meanwhile. */
 static void on_tick(void *ctx)
 {
     struct redis *redis = ctx;
@@ -552,10 +552,6 @@ static void on_tick(void *ctx)
     uint64_t since_ms =
         redis->state == STATE_CONNECTING ? redis->connecting_since_ms : redis->silent_since_ms;
     if (since_ms == 0 || now_ms - since_ms < redis->timeout_ms)
-        return;
-    /* Whoever stood still himself hears first what has come meanwhile. */
-    struct pollfd ready = {.fd = redis->fd, .events = POLLIN};
-    if (redis->state != STATE_CONNECTING && poll(&ready, 1, 0) > 0)
         return;
     snprintf(redis->why, sizeof redis->why, "%s for %u ms",
              redis->state == STATE_CONNECTING ? "no connection" : "no reply", redis->timeout_ms);
