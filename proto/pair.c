@@ -6,7 +6,6 @@ static void begin(struct pair *pair, uint64_t theirs)
     pair->theirs = theirs;
     credit_in_init(&pair->in, pair->window);
     credit_out_init(&pair->out);
-    pair->name_len = 0;
     pair->load = 0;
     pair->map_epoch = 0;
 }
@@ -67,6 +66,7 @@ struct pair_heard pair_hear(struct pair *pair, uint64_t mine, const struct batch
         heard.down = pair->state == PAIR_UP;
         counts->frames_unsent += drop_queue(pair);
         begin(pair, head->from);
+        pair->name_len = 0;
     }
     note(pair, head);
     if (head->to != mine) {

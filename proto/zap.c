@@ -62,8 +62,7 @@ static bool listed(const struct keys *keys, enum keys_role role, const char *key
     return false;
 }
 
-/* --- the handler's thread -----------------------------------------------------------------------
- */
+/* --- the handler's thread ---------------------------------------------------- */
 
 enum { VERSION, REQUEST, DOMAIN, PEER_ADDRESS, IDENTITY, MECHANISM, CREDENTIAL, PARTS };
 #define PART_SIZE_MAX 256
@@ -155,8 +154,7 @@ static void start_thread(struct zap *zap)
     zap->has_thread = true;
 }
 
-/* --- life ---------------------------------------------------------------------------------------
- */
+/* --- life -------------------------------------------------------------------- */
 
 static void take_lists(struct zap *zap, const struct keys *keys, const char *public)
 {
@@ -298,8 +296,7 @@ const char *zap_public(const struct zap *zap)
     return lists == NULL ? none : lists->public;
 }
 
-/* --- who is it ----------------------------------------------------------------------------------
- */
+/* --- who is it --------------------------------------------------------------- */
 
 bool zap_user_role(const char *user, enum keys_role *role)
 {
@@ -323,8 +320,7 @@ bool zap_server_allowed(const struct zap *zap, const char *server_key)
     return !zap->curve || listed(&newest(zap)->keys, KEYS_ROUTER, server_key);
 }
 
-/* --- sockets ------------------------------------------------------------------------------------
- */
+/* --- sockets ----------------------------------------------------------------- */
 
 /* What both kinds need. Short queues: what does not fit is kept, or refused, where it can be
  * counted. */
@@ -404,8 +400,7 @@ int zap_fd(void *socket)
     return fd;
 }
 
-/* --- monitors -----------------------------------------------------------------------------------
- */
+/* --- monitors ---------------------------------------------------------------- */
 
 void *zap_monitor(struct zap *zap, void *socket)
 {
