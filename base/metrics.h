@@ -47,7 +47,8 @@ static inline uint64_t metrics_get(const struct metrics *metrics, size_t id)
     return atomic_load_explicit(&metrics->values[id], memory_order_relaxed);
 }
 
-/* The whole page, malloc'ed, its length in `len`. Adds process_* (cpu, resident, open fds, start time). */
+/* The whole page, malloc'ed, its length in `len`. Adds process_* (cpu, resident, open fds, start
+ * time). */
 char *metrics_registry_render(const struct metrics_registry *registry, size_t *len);
 
 #endif

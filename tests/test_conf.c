@@ -128,16 +128,8 @@ static void sizes_take_binary_units_only(void **state)
 static void numbers_are_decimal_and_in_range(void **state)
 {
     (void)state;
-    const char *bad[] = {"0x10",
-                         "1e3",
-                         "1_000",
-                         "+4",
-                         "4 5",
-                         "four",
-                         "1.0",
-                         "--4",
-                         "4KiB",
-                         "99999999999999999999",
+    const char *bad[] = {"0x10", "1e3", "1_000", "+4",   "4 5",
+                         "four", "1.0", "--4",   "4KiB", "99999999999999999999",
                          "0o10"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char line[64];
