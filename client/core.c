@@ -219,6 +219,12 @@ static void transmit(void *ctx, const struct hot_send *send)
         free(bytes);
 }
 
+static bool has_room(void *ctx)
+{
+    const struct core *core = ctx;
+    return core->actions.has_room(core->ctx);
+}
+
 static void tell_outcome(void *ctx, const struct lahar_result_of_send *result)
 {
     struct core *core = ctx;
@@ -381,11 +387,12 @@ struct core *core_new(const struct core_options *options, const struct core_acti
     core->client = strdup(options->client ? options->client : "");
     map_init(&core->seen.map);
     core->why = core->why_text = "";
-    core->outbox =
-        outbox_new(&(struct outbox_options){.sends_max = options->sends_max,
-                                            .retry_ms = options->retry_ms,
-                                            .timeout_ms = options->send_timeout_ms},
-                   &(struct outbox_actions){.transmit = transmit, .ended = tell_outcome}, core);
+    core->outbox = outbox_new(
+        &(struct outbox_options){.sends_max = options->sends_max,
+                                 .retry_ms = options->retry_ms,
+                                 .timeout_ms = options->send_timeout_ms},
+        &(struct outbox_actions){.transmit = transmit, .has_room = has_room, .ended = tell_outcome},
+        core);
     core->phase = WAITING;
     core->now_ms = core->due_ms = now_ms;
     if (core->device && core->client && core->outbox)
@@ -418,10 +425,10 @@ void core_opened(struct core *core, uint64_t now_ms)
     send_hello(core);
 }
 
-void core_lost(struct core *core, const char *why, uint64_t now_ms)
+void core_lost(struct core *core, const char *why, const char *why_text, uint64_t now_ms)
 {
     core->now_ms = now_ms;
-    ended(core, why, why, now_ms);
+    ended(core, why, why_text, now_ms);
 }
 
 static void heartbeat(struct core *core, uint64_t now_ms)
@@ -473,6 +480,8 @@ enum lahar_result core_send(struct core *core, lahar_gid to, enum lahar_class me
     if (core->phase == AWAY)
         return LAHAR_ENDED;
     if (message_class == LAHAR_EPHEMERAL) {
+        if (core->phase == ONLINE && !has_room(core))
+            return LAHAR_FULL;
         if (core->phase == ONLINE)
             transmit(core, &(struct hot_send){.to = to, .class = HOT_EPHEMERAL, .body = body});
         return LAHAR_OK;

@@ -35,6 +35,8 @@ struct core_actions {
     void (*disconnect)(void *ctx);
     /* Whole delimited frames; queued by the callee. */
     void (*send)(void *ctx, struct span bytes);
+    /* False: so much is queued that sends should wait. core_tick when that changes. */
+    bool (*has_room)(void *ctx);
     size_t (*token)(void *ctx, char *out, size_t room);
     uint64_t (*random)(void *ctx);
     void (*on_state)(void *ctx, enum lahar_state state);
@@ -49,8 +51,8 @@ void core_free(struct core *core);
 void core_opened(struct core *core, uint64_t now_ms);
 /* Returns how many bytes were used; the rest is offered again with what follows it. */
 size_t core_bytes(struct core *core, struct span bytes, uint64_t now_ms);
-/* The connection is gone, or could not be made: a literal says why. */
-void core_lost(struct core *core, const char *why, uint64_t now_ms);
+/* The connection is gone, or could not be made: a label and a text for people, both static. */
+void core_lost(struct core *core, const char *why, const char *why_text, uint64_t now_ms);
 void core_tick(struct core *core, uint64_t now_ms);
 /* When core_tick has something to do, UINT64_MAX if never. */
 uint64_t core_due_ms(const struct core *core);

@@ -354,7 +354,7 @@ void outbox_pump(struct outbox *outbox, uint64_t now_ms)
     if (!outbox->open)
         return;
     /* A repeat of what is in flight takes no place of its own, so look before giving up. */
-    while (outbox->ready_first) {
+    while (outbox->ready_first && outbox->actions.has_room(outbox->ctx)) {
         struct talk *talk = outbox->ready_first;
         struct letter *letter = talk->next;
         if (letter->flight == OUTBOX_IN_FLIGHT && outbox->flying_count == OUTBOX_IN_FLIGHT)
@@ -487,7 +487,9 @@ static void expire(struct outbox *outbox, uint64_t now_ms)
 void outbox_tick(struct outbox *outbox, uint64_t now_ms)
 {
     expire(outbox, now_ms);
-    for (uint32_t i = 0; i < outbox->flying_count; i++) {
+    /* What still waits to be written was not answered for that reason. */
+    bool has_room = outbox->open && outbox->actions.has_room(outbox->ctx);
+    for (uint32_t i = 0; i < outbox->flying_count && has_room; i++) {
         struct letter *letter = outbox->flying[i];
         struct talk *talk = letter->talk;
         if (letter->sent_ms + outbox->options.retry_ms > now_ms || talk->waits || talk->ready)
@@ -512,7 +514,8 @@ void outbox_tick(struct outbox *outbox, uint64_t now_ms)
 uint64_t outbox_due_ms(const struct outbox *outbox)
 {
     uint64_t due = outbox->oldest ? outbox->oldest->expires_ms : UINT64_MAX;
-    for (uint32_t i = 0; i < outbox->flying_count; i++) {
+    bool has_room = outbox->open && outbox->actions.has_room(outbox->ctx);
+    for (uint32_t i = 0; i < outbox->flying_count && has_room; i++) {
         uint64_t retry = outbox->flying[i]->sent_ms + outbox->options.retry_ms;
         if (retry < due)
             due = retry;

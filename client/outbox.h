@@ -30,6 +30,8 @@ struct outbox_options {
 
 struct outbox_actions {
     void (*transmit)(void *ctx, const struct hot_send *send);
+    /* False: transmit nothing now, not again either; outbox_pump or outbox_tick goes on later. */
+    bool (*has_room)(void *ctx);
     void (*ended)(void *ctx, const struct lahar_result_of_send *result);
 };
 

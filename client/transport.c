@@ -1,0 +1,639 @@
+#include "client/transport.h"
+
+#include "base/address.h"
+#include "base/buf.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define READ_ROOM (32u * 1024u)
+#define READS_MAX 16u /* of one transport_process: the application has other things to do */
+#define KEEP_BYTES 4096u
+/* What the kernel may hold unsent: the rest waits with us, where it can be counted. */
+#define UNSENT_MAX (64 * 1024)
+
+enum state { IDLE, STARTING, CONNECTING, HANDSHAKE, OPEN };
+
+struct server {
+    struct address address;
+    bool tls;
+};
+
+struct transport {
+    struct transport_options options;
+    struct transport_events events;
+    void *ctx;
+    struct server *servers; /* in the order in which they are tried */
+    uint32_t servers_count;
+    uint32_t server;       /* tried now, or last */
+    uint32_t servers_left; /* to try before this connection is given up */
+    struct addrinfo *found, **addresses;
+    uint32_t addresses_count, address; /* the next one to try */
+    SSL_CTX *tls;
+    BIO_METHOD *method;
+    SSL *stream;
+    struct buf in, out;
+    int epoll_fd, fd;
+    enum state state;
+    uint32_t life; /* counts what was opened: an event may have ended what it was told of */
+    uint32_t watched;
+    uint64_t try_until_ms;
+    bool wants_out;  /* the last thing that was tried goes on when the socket is writable */
+    bool again;      /* there is more to do at once */
+    bool overflowed; /* more was queued than may wait */
+    const char *why, *why_text; /* of the last failure */
+};
+
+/* ---- TLS ------------------------------------------------------------------------------------- */
+
+static int on_bio_write(BIO *bio, const char *bytes, int len)
+{
+    const struct transport *t = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+    ssize_t sent = send(t->fd, bytes, (size_t)len, MSG_NOSIGNAL);
+    if (sent < 0 && (errno == EAGAIN || errno == EINTR))
+        BIO_set_retry_write(bio);
+    return (int)sent;
+}
+
+static int on_bio_read(BIO *bio, char *bytes, int len)
+{
+    const struct transport *t = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+    ssize_t got = recv(t->fd, bytes, (size_t)len, 0);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+        BIO_set_retry_read(bio);
+    return (int)got;
+}
+
+static long on_bio_ctrl(BIO *bio, int command, long number, void *pointer)
+{
+    (void)bio;
+    (void)number;
+    (void)pointer;
+    return command == BIO_CTRL_FLUSH ? 1 : 0;
+}
+
+/* A BIO of our own, because OpenSSL's raises SIGPIPE. */
+static bool make_tls(struct transport *t, const char **why)
+{
+    *why = "TLS cannot be set up: out of memory";
+    t->method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "lahar");
+    t->tls = SSL_CTX_new(TLS_client_method());
+    if (t->method == NULL || t->tls == NULL)
+        return false;
+    bool ok = BIO_meth_set_write(t->method, on_bio_write) == 1 &&
+              BIO_meth_set_read(t->method, on_bio_read) == 1 &&
+              BIO_meth_set_ctrl(t->method, on_bio_ctrl) == 1 &&
+              SSL_CTX_set_min_proto_version(t->tls, TLS1_2_VERSION) == 1;
+    assert(ok);
+    /* A cut-off stream does no harm: what counts is acknowledged frame by frame. */
+    SSL_CTX_set_options(t->tls, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+                                    SSL_OP_IGNORE_UNEXPECTED_EOF);
+    SSL_CTX_set_session_cache_mode(t->tls, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_mode(t->tls, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                 SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_read_ahead(t->tls, 1);
+    if (t->options.insecure)
+        return true;
+    SSL_CTX_set_verify(t->tls, SSL_VERIFY_PEER, NULL);
+    *why = "ca_file cannot be read, or has no certificate (PEM)";
+    ok = t->options.ca_file != NULL
+             ? SSL_CTX_load_verify_locations(t->tls, t->options.ca_file, NULL) == 1
+             : SSL_CTX_set_default_verify_paths(t->tls) == 1;
+    ERR_clear_error();
+    return ok;
+}
+
+static bool is_numeric(const char *host)
+{
+    struct in6_addr address; /* of the larger kind */
+    return inet_pton(AF_INET, host, &address) == 1 || inet_pton(AF_INET6, host, &address) == 1;
+}
+
+static bool name_the_server(SSL *stream, const char *host)
+{
+    X509_VERIFY_PARAM *param = SSL_get0_param(stream);
+    if (is_numeric(host))
+        return X509_VERIFY_PARAM_set1_ip_asc(param, host) == 1;
+    SSL_set_hostflags(stream,
+                      X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+    return SSL_set1_host(stream, host) == 1 && SSL_set_tlsext_host_name(stream, host) == 1;
+}
+
+static bool make_stream(struct transport *t)
+{
+    t->stream = SSL_new(t->tls);
+    BIO *bio = BIO_new(t->method);
+    if (t->stream == NULL || bio == NULL) {
+        BIO_free(bio);
+        return false;
+    }
+    BIO_set_data(bio, t);
+    BIO_set_init(bio, 1);
+    SSL_set_bio(t->stream, bio, bio);
+    SSL_set_connect_state(t->stream);
+    return name_the_server(t->stream, t->servers[t->server].address.host);
+}
+
+enum io { IO_OK, IO_WAIT, IO_ENDED, IO_FAILED };
+
+/* `result` of an SSL call that did not succeed. */
+static enum io judge_tls(struct transport *t, int result)
+{
+    int error = SSL_get_error(t->stream, result);
+    t->wants_out = error == SSL_ERROR_WANT_WRITE;
+    if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)
+        return IO_WAIT;
+    long verdict = t->options.insecure ? X509_V_OK : SSL_get_verify_result(t->stream);
+    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+    ERR_clear_error();
+    if (error == SSL_ERROR_ZERO_RETURN || error == SSL_ERROR_SYSCALL)
+        return IO_ENDED;
+    t->why = verdict != X509_V_OK ? "certificate" : "tls";
+    t->why_text = verdict != X509_V_OK ? X509_verify_cert_error_string(verdict)
+                  : reason != NULL     ? reason
+                                       : "the server does not speak TLS as it should";
+    return IO_FAILED;
+}
+
+/* ---- the socket ------------------------------------------------------------------------------ */
+
+static void watch(struct transport *t, uint32_t events)
+{
+    if (events == t->watched)
+        return;
+    struct epoll_event event = {.events = events};
+    /* The socket is registered already, so that no memory is needed. */
+    int result = epoll_ctl(t->epoll_fd, EPOLL_CTL_MOD, t->fd, &event);
+    assert(result == 0);
+    t->watched = events;
+}
+
+static void close_socket(struct transport *t)
+{
+    SSL_free(t->stream);
+    t->stream = NULL;
+    if (t->fd >= 0) {
+        /* By hand: in a forked process the socket may live on, and its registration with it. */
+        (void)epoll_ctl(t->epoll_fd, EPOLL_CTL_DEL, t->fd, NULL);
+        close(t->fd);
+    }
+    t->fd = -1;
+    t->watched = 0;
+    t->wants_out = false;
+    t->again = false;
+    t->overflowed = false;
+    t->life++;
+    buf_free(&t->in);
+    buf_free(&t->out);
+}
+
+static enum io write_some(struct transport *t, struct span bytes, size_t *taken)
+{
+    *taken = 0;
+    if (t->stream != NULL) {
+        ERR_clear_error();
+        int result = SSL_write_ex(t->stream, bytes.at, bytes.len, taken);
+        return result == 1 ? IO_OK : judge_tls(t, result);
+    }
+    ssize_t sent = send(t->fd, bytes.at, bytes.len, MSG_NOSIGNAL);
+    if (sent >= 0) {
+        *taken = (size_t)sent;
+        return IO_OK;
+    }
+    t->wants_out = true;
+    return errno == EAGAIN || errno == EINTR ? IO_WAIT : IO_ENDED;
+}
+
+static enum io read_some(struct transport *t, uint8_t *at, size_t *got)
+{
+    *got = 0;
+    if (t->stream != NULL) {
+        ERR_clear_error();
+        int result = SSL_read_ex(t->stream, at, READ_ROOM, got);
+        return result == 1 ? IO_OK : judge_tls(t, result);
+    }
+    ssize_t read = recv(t->fd, at, READ_ROOM, 0);
+    if (read > 0) {
+        *got = (size_t)read;
+        return IO_OK;
+    }
+    return read < 0 && (errno == EAGAIN || errno == EINTR) ? IO_WAIT : IO_ENDED;
+}
+
+/* ---- finding a server ------------------------------------------------------------------------ */
+
+static void forget_addresses(struct transport *t)
+{
+    if (t->found != NULL)
+        freeaddrinfo(t->found);
+    free(t->addresses);
+    t->found = NULL;
+    t->addresses = NULL;
+    t->addresses_count = t->address = 0;
+}
+
+static void failed(struct transport *t, const char *why, const char *why_text)
+{
+    t->why = why;
+    t->why_text = why_text;
+}
+
+static void shuffle_servers(struct transport *t)
+{
+    for (uint32_t i = t->servers_count; i > 1; i--) {
+        uint32_t other = (uint32_t)(t->events.random(t->ctx) % i);
+        struct server kept = t->servers[i - 1];
+        t->servers[i - 1] = t->servers[other];
+        t->servers[other] = kept;
+    }
+}
+
+static void shuffle_addresses(struct transport *t)
+{
+    for (uint32_t i = t->addresses_count; i > 1; i--) {
+        uint32_t other = (uint32_t)(t->events.random(t->ctx) % i);
+        struct addrinfo *kept = t->addresses[i - 1];
+        t->addresses[i - 1] = t->addresses[other];
+        t->addresses[other] = kept;
+    }
+}
+
+/* Goes on to the next server and looks its name up. */
+static void resolve_next(struct transport *t)
+{
+    forget_addresses(t);
+    t->servers_left--;
+    if (++t->server >= t->servers_count) {
+        shuffle_servers(t);
+        t->server = 0;
+    }
+    const struct address *address = &t->servers[t->server].address;
+    const struct addrinfo hints = {
+        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+    int error = getaddrinfo(address->host, address->port, &hints, &t->found);
+    if (error != 0) {
+        t->found = NULL;
+        failed(t, "resolve", gai_strerror(error));
+        return;
+    }
+    for (const struct addrinfo *a = t->found; a != NULL; a = a->ai_next)
+        t->addresses_count++;
+    t->addresses = calloc(t->addresses_count, sizeof(struct addrinfo *));
+    assert(t->addresses != NULL);
+    uint32_t i = 0;
+    for (struct addrinfo *a = t->found; a != NULL; a = a->ai_next)
+        t->addresses[i++] = a;
+    shuffle_addresses(t);
+}
+
+static bool open_socket(struct transport *t, const struct addrinfo *to)
+{
+    const int on = 1, unsent_max = UNSENT_MAX;
+    t->fd = socket(to->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (t->fd < 0)
+        return false;
+    (void)setsockopt(t->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    (void)setsockopt(t->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_max, sizeof unsent_max);
+    if (connect(t->fd, to->ai_addr, to->ai_addrlen) < 0 && errno != EINPROGRESS)
+        return false;
+    struct epoll_event event = {.events = EPOLLOUT};
+    if (epoll_ctl(t->epoll_fd, EPOLL_CTL_ADD, t->fd, &event) < 0)
+        return false;
+    t->watched = EPOLLOUT;
+    return true;
+}
+
+/* One step: a name looked up, or an address tried. */
+static void start_next(struct transport *t, uint64_t now_ms)
+{
+    t->again = true;
+    if (t->address == t->addresses_count) {
+        if (t->servers_left == 0) {
+            forget_addresses(t);
+            close_socket(t);
+            t->state = IDLE;
+            t->events.lost(t->ctx, t->why, t->why_text);
+            return;
+        }
+        resolve_next(t);
+        return;
+    }
+    if (!open_socket(t, t->addresses[t->address++])) {
+        failed(t, "connect", strerrordesc_np(errno));
+        close_socket(t);
+        t->again = true;
+        return;
+    }
+    t->again = false;
+    t->state = CONNECTING;
+    t->try_until_ms = now_ms + t->options.try_ms;
+}
+
+/* What was being opened failed; the next one is tried. */
+static void try_next(struct transport *t)
+{
+    close_socket(t);
+    t->state = STARTING;
+    t->again = true;
+}
+
+static void lose(struct transport *t)
+{
+    close_socket(t);
+    t->state = IDLE;
+    t->events.lost(t->ctx, t->why, t->why_text);
+}
+
+static void opened(struct transport *t)
+{
+    forget_addresses(t);
+    t->state = OPEN;
+    t->wants_out = false;
+    watch(t, EPOLLIN);
+    /* The handshake may have read what came right behind it. */
+    t->again = t->stream != NULL && SSL_has_pending(t->stream) != 0;
+    t->events.opened(t->ctx);
+}
+
+static void handshake(struct transport *t)
+{
+    ERR_clear_error();
+    int result = SSL_do_handshake(t->stream);
+    if (result == 1) {
+        opened(t);
+        return;
+    }
+    failed(t, "tls", "the server closed the connection during the handshake");
+    if (judge_tls(t, result) == IO_WAIT)
+        watch(t, t->wants_out ? EPOLLOUT : EPOLLIN);
+    else
+        try_next(t);
+}
+
+static void connected(struct transport *t)
+{
+    int error = 0;
+    socklen_t len = sizeof error;
+    if (getsockopt(t->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error != 0) {
+        failed(t, "connect", strerrordesc_np(error));
+        try_next(t);
+    } else if (!t->servers[t->server].tls) {
+        opened(t);
+    } else if (make_stream(t)) {
+        t->state = HANDSHAKE;
+        handshake(t);
+    } else {
+        ERR_clear_error();
+        failed(t, "tls", "the connection could not be set up");
+        try_next(t);
+    }
+}
+
+/* ---- bytes ----------------------------------------------------------------------------------- */
+
+/* Gives what was left over and what is new to its reader, as one. Meanwhile the buffer is nobody
+ * else's: the reader may end the connection. */
+static void hand_on(struct transport *t, struct span bytes)
+{
+    uint32_t life = t->life;
+    struct buf in = t->in;
+    t->in = (struct buf){0};
+    if (buf_len(&in) == 0) {
+        size_t used = t->events.bytes(t->ctx, bytes);
+        if (life == t->life)
+            buf_append(&in, span_after(bytes, used));
+    } else {
+        buf_append(&in, bytes);
+        size_t used = t->events.bytes(t->ctx, buf_span(&in));
+        buf_consume(&in, used, KEEP_BYTES);
+    }
+    if (life == t->life)
+        t->in = in;
+    else
+        buf_free(&in);
+}
+
+static void receive(struct transport *t)
+{
+    uint8_t bytes[READ_ROOM];
+    uint32_t life = t->life;
+    t->again = false;
+    for (uint32_t i = 0; i < READS_MAX; i++) {
+        size_t got;
+        failed(t, "closed", "the server closed the connection");
+        enum io io = read_some(t, bytes, &got);
+        if (io == IO_WAIT) {
+            if (t->stream != NULL && t->wants_out)
+                watch(t, EPOLLIN | EPOLLOUT);
+            return;
+        }
+        if (io != IO_OK) {
+            lose(t);
+            return;
+        }
+        hand_on(t, span_of(bytes, got));
+        if (life != t->life)
+            return;
+        /* On a socket a short read says that there is no more. */
+        if (t->stream == NULL && got < sizeof bytes)
+            return;
+    }
+    t->again = t->stream != NULL && SSL_has_pending(t->stream) != 0;
+}
+
+void transport_flush(struct transport *t)
+{
+    if (t->state != OPEN)
+        return;
+    while (buf_len(&t->out) > 0) {
+        size_t taken;
+        enum io io = write_some(t, buf_span(&t->out), &taken);
+        if (io == IO_WAIT) {
+            watch(t, EPOLLIN | (t->wants_out ? EPOLLOUT : 0u));
+            return;
+        }
+        /* What is wrong with the socket shows when it is read: a farewell may be waiting there. */
+        if (io != IO_OK) {
+            buf_free(&t->out);
+            break;
+        }
+        buf_consume(&t->out, taken, KEEP_BYTES);
+    }
+    watch(t, EPOLLIN);
+}
+
+void transport_flush_later(struct transport *t)
+{
+    if (t->state == OPEN && buf_len(&t->out) > 0)
+        watch(t, EPOLLIN | EPOLLOUT);
+}
+
+void transport_send(struct transport *t, struct span bytes)
+{
+    if (t->state != OPEN || t->overflowed)
+        return;
+    if (buf_len(&t->out) + bytes.len > TRANSPORT_QUEUE_MAX) {
+        t->overflowed = true;
+        return;
+    }
+    buf_append(&t->out, bytes);
+}
+
+bool transport_has_room(const struct transport *t)
+{
+    return buf_len(&t->out) < TRANSPORT_ROOM;
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static bool parse_server(struct span text, struct server *server)
+{
+    char copy[ADDRESS_HOST_BYTES_MAX + 16];
+    if (text.len < 6 || text.len - 6 >= sizeof copy)
+        return false;
+    server->tls = memcmp(text.at, "tls://", 6) == 0;
+    if (!server->tls && memcmp(text.at, "tcp://", 6) != 0)
+        return false;
+    memcpy(copy, text.at + 6, text.len - 6);
+    copy[text.len - 6] = '\0';
+    return address_parse(copy, &server->address);
+}
+
+static bool parse_servers(struct transport *t, const char *text)
+{
+    while (true) {
+        size_t len = strcspn(text, ",");
+        struct server *grown = realloc(t->servers, (t->servers_count + 1) * sizeof *t->servers);
+        assert(grown != NULL);
+        t->servers = grown;
+        if (!parse_server(span_of(text, len), &t->servers[t->servers_count++]))
+            return false;
+        if (text[len] == '\0')
+            return true;
+        text += len + 1;
+    }
+}
+
+static bool set_up(struct transport *t, const char **why)
+{
+    *why = "servers: give tcp://host:port or tls://host:port, several separated by commas";
+    if (t->options.servers == NULL || !parse_servers(t, t->options.servers))
+        return false;
+    bool tls = false;
+    for (uint32_t i = 0; i < t->servers_count; i++)
+        tls = tls || t->servers[i].tls;
+    if (tls && !make_tls(t, why))
+        return false;
+    *why = "no descriptor is left";
+    t->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    t->server = t->servers_count; /* so that the first one is the first of a new order */
+    return t->epoll_fd >= 0;
+}
+
+struct transport *transport_new(const struct transport_options *options,
+                                const struct transport_events *events, void *ctx, const char **why)
+{
+    struct transport *t = calloc(1, sizeof *t);
+    assert(t != NULL);
+    t->options = *options;
+    t->events = *events;
+    t->ctx = ctx;
+    t->fd = t->epoll_fd = -1;
+    bool ok = set_up(t, why);
+    t->options.servers = t->options.ca_file = NULL; /* borrowed only until now */
+    if (ok)
+        return t;
+    transport_free(t);
+    return NULL;
+}
+
+void transport_free(struct transport *t)
+{
+    if (t == NULL)
+        return;
+    transport_disconnect(t);
+    forget_addresses(t);
+    if (t->epoll_fd >= 0)
+        close(t->epoll_fd);
+    SSL_CTX_free(t->tls);
+    BIO_meth_free(t->method);
+    free(t->servers);
+    free(t);
+}
+
+int transport_fd(const struct transport *t)
+{
+    return t->epoll_fd;
+}
+
+uint64_t transport_due_ms(const struct transport *t)
+{
+    if (t->again || t->overflowed)
+        return 0;
+    return t->state == CONNECTING || t->state == HANDSHAKE ? t->try_until_ms : UINT64_MAX;
+}
+
+void transport_connect(struct transport *t)
+{
+    assert(t->state == IDLE);
+    t->servers_left = t->servers_count;
+    t->state = STARTING;
+    t->again = true;
+}
+
+void transport_disconnect(struct transport *t)
+{
+    transport_flush(t);
+    if (t->state == OPEN && t->stream != NULL && buf_len(&t->out) == 0) {
+        (void)SSL_shutdown(t->stream);
+        ERR_clear_error();
+    }
+    close_socket(t);
+    forget_addresses(t);
+    t->state = IDLE;
+}
+
+static void dispatch(struct transport *t)
+{
+    struct epoll_event event = {0};
+    int ready = epoll_wait(t->epoll_fd, &event, 1, 0);
+    if (ready != 1 && !t->again)
+        return;
+    if (t->state == CONNECTING) {
+        connected(t);
+    } else if (t->state == HANDSHAKE) {
+        handshake(t);
+    } else {
+        if ((event.events & EPOLLOUT) != 0)
+            transport_flush(t);
+        /* TLS may have to write before it can go on reading. */
+        if (t->again || t->stream != NULL || (event.events & ~(uint32_t)EPOLLOUT) != 0)
+            receive(t);
+    }
+}
+
+void transport_process(struct transport *t, uint64_t now_ms)
+{
+    if (t->overflowed) {
+        failed(t, "blocked", "the server takes nothing any more");
+        lose(t);
+    } else if (t->state == STARTING) {
+        start_next(t, now_ms);
+    } else if ((t->state == CONNECTING || t->state == HANDSHAKE) && t->try_until_ms <= now_ms) {
+        failed(t, "timeout", "the server did not answer in time");
+        try_next(t);
+    } else if (t->state != IDLE) {
+        dispatch(t);
+    }
+}
