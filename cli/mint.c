@@ -67,8 +67,7 @@ static bool write_text(const char *directory, const char *name, mode_t mode, con
     return file && finish(file, fprintf(file, "# %s\n%s\n", comment, text) > 0, name, why);
 }
 
-/* ---- keys of links: CURVE is X25519, its text form Z85 (ZeroMQ RFC 32)
- * --------------------------- */
+/* ---- keys of links: CURVE is X25519, its text form Z85 (ZeroMQ RFC 32) ---- */
 
 static void z85(const uint8_t bytes[32], char text[41])
 {
@@ -127,8 +126,7 @@ bool mint_link_keys(const char *directory, char *why)
     return true;
 }
 
-/* ---- keys of sites
- * ------------------------------------------------------------------------------- */
+/* ---- keys of sites ---- */
 
 bool mint_site_key(const char *directory, const char *site, char *why)
 {
@@ -192,8 +190,7 @@ bool mint_public(const char *file, uint8_t ed25519[32], char kid[MINT_KID_SIZE],
     return read;
 }
 
-/* ---- tokens
- * -------------------------------------------------------------------------------------- */
+/* ---- tokens ---- */
 
 /* Appends the base64url form (RFC 4648, no padding); false when there is no room. */
 static bool append_base64(char *out, size_t *len, struct span bytes)
@@ -291,8 +288,7 @@ bool mint_token(const char *file, const struct mint_claims *claims, char token[M
     return made || fail(why, "the token would be over 2 KiB: shorten site, user or device");
 }
 
-/* ---- certificates for trials
- * ---------------------------------------------------------------------- */
+/* ---- certificates for trials ---- */
 
 static bool add_extension(X509 *certificate, X509 *issuer, int nid, const char *value)
 {

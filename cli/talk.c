@@ -205,8 +205,7 @@ static void say_why_away(struct talk *talk)
             *talk->why ? talk->why : lahar_why_text(talk->lahar));
 }
 
-/* ---- printing
- * ------------------------------------------------------------------------------------ */
+/* ---- printing ---- */
 
 static void hex(const uint8_t *bytes, size_t len, char *out)
 {
@@ -234,8 +233,7 @@ static const char *outcome_name(enum lahar_outcome outcome)
     return names[outcome];
 }
 
-/* ---- send
- * ---------------------------------------------------------------------------------------- */
+/* ---- send ---- */
 
 static void on_sent(void *ctx, struct lahar *lahar, const struct lahar_result_of_send *result)
 {
@@ -298,8 +296,7 @@ int talk_send(const struct conf *conf, int argc, char **argv)
     return talk.exit;
 }
 
-/* ---- listen
- * -------------------------------------------------------------------------------------- */
+/* ---- listen ---- */
 
 static void on_heard(void *ctx, struct lahar *lahar, const struct lahar_message *message)
 {
@@ -355,8 +352,7 @@ int talk_listen(const struct conf *conf, int argc, char **argv)
     return talk.exit;
 }
 
-/* ---- chat
- * ------------------------------------------------------------------------------------------ */
+/* ---- chat ---- */
 
 static void print_clean(const char *text, size_t len)
 {
@@ -496,8 +492,7 @@ int talk_chat(const struct conf *conf, int argc, char **argv)
     return exit;
 }
 
-/* ---- token
- * ------------------------------------------------------------------------------------------ */
+/* ---- token ---- */
 
 int talk_token(const struct conf *conf, int argc, char **argv)
 {

@@ -68,14 +68,12 @@ struct swarm {
     struct device *devices;
     struct message *messages;
     uint32_t message_count, open;
-    uint32_t *last_heard; /* [receiving device][sending device of a few]: see order_of */
     int epoll;
-    uint64_t lost_now;
     uint64_t doubled, misrouted, altered, disordered, received;
     uint64_t refused_by[16];
     char refused_names[16][24];
     uint32_t refused_kinds;
-    bool storm;
+    bool same_device;
 };
 
 struct body {
@@ -112,8 +110,7 @@ static uint32_t cheap_random(uint32_t below)
     return (uint32_t)((state >> 33) % below);
 }
 
-/* ---- callbacks of the library
- * -------------------------------------------------------------------- */
+/* ---- callbacks of the library ---- */
 
 static size_t make_token(void *ctx, char *out, size_t room)
 {
@@ -229,8 +226,7 @@ static void on_outcome(void *ctx, struct lahar *lahar, const struct lahar_result
     swarm->refused_by[kind]++;
 }
 
-/* ---- the loop
- * --------------------------------------------------------------------------------------- */
+/* ---- the loop ---- */
 
 static void schedule(struct device *device)
 {
@@ -255,11 +251,11 @@ static bool turn(struct swarm *swarm, int wait_ms)
     for (int i = 0; i < n; i++) {
         if (events[i].data.u32 == UINT32_MAX)
             command = true;
-        else if (!swarm->storm)
+        else
             process(&swarm->devices[events[i].data.u32]);
     }
     uint64_t now = now_ms();
-    if (!swarm->storm && now - last_sweep_ms >= 20) {
+    if (now - last_sweep_ms >= 20) {
         last_sweep_ms = now;
         for (uint32_t i = 0; i < swarm->device_count; i++)
             if (swarm->devices[i].due_ms <= now)
@@ -268,10 +264,9 @@ static bool turn(struct swarm *swarm, int wait_ms)
     return command;
 }
 
-static bool send_one(struct swarm *swarm, enum lahar_class class)
+static bool send_to(struct swarm *swarm, uint32_t to, enum lahar_class class)
 {
     uint32_t from = cheap_random(swarm->device_count);
-    uint32_t to = cheap_random(swarm->user_count);
     struct device *device = &swarm->devices[from];
     if (device->user == to || swarm->users[to].gid == 0 || swarm->message_count == MESSAGES_MAX)
         return false;
@@ -306,8 +301,12 @@ static bool send_one(struct swarm *swarm, enum lahar_class class)
     return true;
 }
 
-/* ---- commands
- * --------------------------------------------------------------------------------------- */
+static bool send_one(struct swarm *swarm, enum lahar_class class)
+{
+    return send_to(swarm, cheap_random(swarm->user_count), class);
+}
+
+/* ---- commands ---- */
 
 static uint32_t count_state(const struct swarm *swarm, enum lahar_state state)
 {
@@ -371,6 +370,42 @@ static void do_flow(struct swarm *swarm, double rate, double seconds, enum lahar
         turn(swarm, 2);
     }
     printf("{\"sent\":%u}\n", sent);
+}
+
+/* Waits until exactly one device of user 0 is online and the others stay away. */
+static bool one_survives(struct swarm *swarm, uint32_t devices)
+{
+    uint64_t end = now_ms() + 2000;
+    while (now_ms() < end) {
+        uint32_t online = 0, away = 0;
+        for (uint32_t i = 0; i < devices; i++) {
+            online += lahar_state(swarm->devices[i].lahar) == LAHAR_ONLINE;
+            away += lahar_state(swarm->devices[i].lahar) == LAHAR_AWAY;
+        }
+        if (online == 1 && away == devices - 1)
+            return true;
+        turn(swarm, 5);
+    }
+    return false;
+}
+
+static void do_duel(struct swarm *swarm, uint32_t rounds)
+{
+    uint32_t late = 0, devices = swarm->users[0].devices;
+    for (uint32_t round = 0; round < rounds; round++) {
+        for (uint32_t i = 0; i < devices; i++) {
+            uint64_t until = now_ms() + cheap_random(51);
+            lahar_reconnect(swarm->devices[i].lahar);
+            process(&swarm->devices[i]);
+            while (now_ms() < until) {
+                if (swarm->open < 16)
+                    (void)send_to(swarm, 0, LAHAR_CONFIRMED);
+                turn(swarm, 1);
+            }
+        }
+        late += !one_survives(swarm, devices);
+    }
+    printf("{\"rounds\":%u,\"late\":%u}\n", rounds, late);
 }
 
 static void print_verdict(const struct swarm *swarm)
@@ -440,14 +475,12 @@ static bool command(struct swarm *swarm, const char *line)
         print_verdict(swarm);
     else if (strcmp(line, "gids") == 0)
         print_gids(swarm);
-    else if (strcmp(line, "storm") == 0) {
-        swarm->storm = true;
-        printf("{}\n");
-    } else if (strcmp(line, "quit") == 0) {
+    else if (sscanf(line, "duel %u", &count) == 1)
+        do_duel(swarm, count);
+    else if (strcmp(line, "quit") == 0)
         return false;
-    } else {
+    else
         printf("{\"error\":\"what?\"}\n");
-    }
     fflush(stdout);
     return true;
 }
@@ -476,8 +509,7 @@ static void serve(struct swarm *swarm)
     }
 }
 
-/* ---- start
- * ------------------------------------------------------------------------------------------ */
+/* ---- start ---- */
 
 static void add_device(struct swarm *swarm, uint32_t user, uint32_t number)
 {
@@ -485,7 +517,7 @@ static void add_device(struct swarm *swarm, uint32_t user, uint32_t number)
     struct device *device = &swarm->devices[index];
     char name[16];
     *device = (struct device){.swarm = swarm, .user = user, .number = number};
-    snprintf(name, sizeof name, "d%u", number);
+    snprintf(name, sizeof name, "d%u", swarm->same_device && user == 0 ? 0 : number);
     const char *why = "";
     device->lahar =
         lahar_new(&(struct lahar_options){.servers = swarm->servers[index % swarm->server_count],
@@ -532,15 +564,11 @@ static void populate(struct swarm *swarm)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"servers", required_argument, NULL, 's'},
-        {"key", required_argument, NULL, 'k'},
-        {"site", required_argument, NULL, 'i'},
-        {"cluster", required_argument, NULL, 'c'},
-        {"ca", required_argument, NULL, 'a'},
-        {"users", required_argument, NULL, 'u'},
-        {"devices", required_argument, NULL, 'd'},
-        {"prefix", required_argument, NULL, 'p'},
-        {NULL, 0, NULL, 0},
+        {"servers", required_argument, NULL, 's'}, {"key", required_argument, NULL, 'k'},
+        {"site", required_argument, NULL, 'i'},    {"cluster", required_argument, NULL, 'c'},
+        {"ca", required_argument, NULL, 'a'},      {"users", required_argument, NULL, 'u'},
+        {"devices", required_argument, NULL, 'd'}, {"prefix", required_argument, NULL, 'p'},
+        {"same-device", no_argument, NULL, 'S'},   {NULL, 0, NULL, 0},
     };
     static struct swarm swarm = {.devices_each = 1, .user_count = 1, .prefix = "user"};
     int option;
@@ -550,6 +578,9 @@ int main(int argc, char **argv)
             for (char *list = strtok(optarg, ";"); list && swarm.server_count < 16;
                  list = strtok(NULL, ";"))
                 swarm.servers[swarm.server_count++] = list;
+            break;
+        case 'S':
+            swarm.same_device = true;
             break;
         case 'k':
             swarm.key = optarg;
@@ -580,8 +611,7 @@ int main(int argc, char **argv)
         return 1;
     populate(&swarm);
     serve(&swarm);
-    if (!swarm.storm)
-        for (uint32_t i = 0; i < swarm.device_count; i++)
-            lahar_free(swarm.devices[i].lahar);
+    for (uint32_t i = 0; i < swarm.device_count; i++)
+        lahar_free(swarm.devices[i].lahar);
     return 0;
 }
