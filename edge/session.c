@@ -385,6 +385,34 @@ size_t session_bytes(struct session_table *table, struct conn_id id, struct span
     return bytes.len;
 }
 
+/* --- from the link ---------------------------------------------------------------------------- */
+
+void session_link_up(struct session_table *table, uint32_t shard)
+{
+    assert(shard < table->options.shards && table->wheel != NULL);
+    arena_reset(table->arena);
+    uplink_up(table, shard);
+}
+
+void session_link_frame(struct session_table *table, uint32_t shard, struct span frame)
+{
+    assert(shard < table->options.shards);
+    arena_reset(table->arena);
+    uplink_frame(table, shard, frame);
+}
+
+void session_link_down(struct session_table *table, uint32_t shard)
+{
+    assert(shard < table->options.shards);
+    arena_reset(table->arena);
+    uplink_down(table, shard);
+}
+
+const char *session_not_ready(const struct session_table *table)
+{
+    return table->leaving ? "this edge is leaving" : uplink_not_ready(table);
+}
+
 /* --- time ------------------------------------------------------------------------------------- */
 
 static void deadline(struct session_table *table, struct session *s)

@@ -168,6 +168,10 @@ void deliver_received(struct session_table *table, struct session *s, struct spa
 void deliver_forget(struct session_table *table, struct session *s);
 
 /* --- uplink.c */
+void uplink_up(struct session_table *table, uint32_t shard);
+void uplink_down(struct session_table *table, uint32_t shard);
+void uplink_frame(struct session_table *table, uint32_t shard, struct span frame);
+const char *uplink_not_ready(const struct session_table *table);
 void uplink_tick(struct session_table *table);
 void uplink_second(struct session_table *table);
 /* Packs a LinkFrame (not hot, needs no credit) for a shard; false if it is away. */

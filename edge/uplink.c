@@ -67,10 +67,8 @@ static bool any_up(const struct session_table *table)
     return false;
 }
 
-void session_link_up(struct session_table *table, uint32_t shard)
+void uplink_up(struct session_table *table, uint32_t shard)
 {
-    assert(shard < table->options.shards && table->wheel != NULL);
-    arena_reset(table->arena);
     struct uplink *uplink = &table->uplinks[shard];
     assert(!uplink->up);
     bool first = !any_up(table);
@@ -86,10 +84,8 @@ void session_link_up(struct session_table *table, uint32_t shard)
     }
 }
 
-void session_link_down(struct session_table *table, uint32_t shard)
+void uplink_down(struct session_table *table, uint32_t shard)
 {
-    assert(shard < table->options.shards);
-    arena_reset(table->arena);
     struct uplink *uplink = &table->uplinks[shard];
     assert(uplink->up);
     uplink->up = uplink->owned = uplink->announcing = false;
@@ -227,10 +223,8 @@ static void not_owner(struct session_table *table, uint32_t shard, struct span c
     returned(table, shard, said->slot, unpack_span(said->frame));
 }
 
-void session_link_frame(struct session_table *table, uint32_t shard, struct span frame)
+void uplink_frame(struct session_table *table, uint32_t shard, struct span frame)
 {
-    assert(shard < table->options.shards);
-    arena_reset(table->arena);
     uint32_t number, ignored = 0;
     struct span content;
     if (!frame_open(frame, &number, &content, &ignored)) {
@@ -350,10 +344,8 @@ void uplink_second(struct session_table *table)
     metrics_set(table->metrics, EDGE_METRIC_SHARDS_UP, up);
 }
 
-const char *session_not_ready(const struct session_table *table)
+const char *uplink_not_ready(const struct session_table *table)
 {
-    if (table->leaving)
-        return "this edge is leaving";
     if (!any_up(table))
         return "no shard is up";
     if (table->number == 0)
