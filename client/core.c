@@ -1,11 +1,13 @@
 #include "client/core.h"
 
 #include "base/arena.h"
+#include "base/left_out.h"
 #include "base/map.h"
 #include "client/outbox.h"
 #include "proto/client.pb-c.h"
 #include "proto/frame.h"
 #include "proto/gid.h"
+#include "proto/hot.h"
 #include "proto/unpack.h"
 
 #include <stdlib.h>
@@ -40,7 +42,9 @@ struct core {
     uint64_t after_ms; /* the server asked us to stay away for so long */
     uint64_t spoke_ms, heard_ms;
     bool awaiting_pong;
-    uint64_t gid, session, dseq;
+    enum lahar_state state_told;
+    uint64_t gid, session;
+    uint64_t dseq, dseq_told; /* handed out, and acknowledged */
     uint64_t now_ms; /* of the event being handled, for what the application calls from callbacks */
     uint32_t heartbeat_ms;
     uint32_t end_reason; /* told by the server for this connection, or 0 */
@@ -48,7 +52,7 @@ struct core {
     char edge[65];
 };
 
-/* ---- which messages were handed out already -------------------------------------------------- */
+/* ---- which messages were handed out already ---- */
 
 static uint64_t mid_hash(const uint8_t *mid)
 {
@@ -88,12 +92,14 @@ static void seen_add(struct seen *seen, const uint8_t *mid)
     map_add(&seen->map, mid_hash(mid), seen->next++);
 }
 
-/* ---- states ---------------------------------------------------------------------------------- */
+/* ---- states ---- */
 
-static void tell_state(struct core *core, enum lahar_state before)
+static void tell_state(struct core *core)
 {
-    if (core_state(core) != before)
-        core->actions.on_state(core->ctx, core_state(core));
+    if (core->state_told == core_state(core))
+        return;
+    core->state_told = core_state(core);
+    core->actions.on_state(core->ctx, core->state_told);
 }
 
 /* A value below `limit`, or 0. */
@@ -102,16 +108,16 @@ static uint64_t below(struct core *core, uint64_t limit)
     return limit ? core->actions.random(core->ctx) % limit : 0;
 }
 
-static void enter(struct core *core, enum phase phase, uint64_t now_ms)
+/* The last thing that its caller does: the application may do something from on_state. */
+static void enter(struct core *core, enum phase phase, uint64_t due_ms)
 {
-    enum lahar_state before = core_state(core);
     core->phase = phase;
-    core->phase_ms = now_ms;
-    core->due_ms = phase == AWAY ? UINT64_MAX : now_ms + core->options.connect_timeout_ms;
-    tell_state(core, before);
+    core->phase_ms = core->now_ms;
+    core->due_ms = due_ms;
+    tell_state(core);
 }
 
-static void wait_for_next_try(struct core *core, uint64_t now_ms)
+static void wait_for_next_try(struct core *core)
 {
     uint64_t ceiling = core->options.reconnect_min_ms;
     for (uint32_t i = 0; i < core->attempts && ceiling < core->options.reconnect_max_ms; i++)
@@ -120,18 +126,16 @@ static void wait_for_next_try(struct core *core, uint64_t now_ms)
         ceiling = core->options.reconnect_max_ms;
     if (core->attempts < 32)
         core->attempts++;
-    uint64_t wait =
-        core->after_ms + below(core, core->after_ms > ceiling ? core->after_ms : ceiling);
-    enter(core, WAITING, now_ms);
-    core->due_ms = now_ms + wait;
+    uint64_t spread = core->after_ms > ceiling ? core->after_ms : ceiling;
+    enter(core, WAITING, core->now_ms + core->after_ms + below(core, spread + 1));
 }
 
 /* The connection is over; what follows depends on what the server said of it. */
-static void ended(struct core *core, const char *why, const char *why_text, uint64_t now_ms)
+static void ended(struct core *core, const char *why, const char *why_text)
 {
     if (core->phase == AWAY || core->phase == WAITING)
         return;
-    if (core->phase == ONLINE && now_ms - core->phase_ms >= STEADY_MS)
+    if (core->phase == ONLINE && core->now_ms - core->phase_ms >= STEADY_MS)
         core->attempts = 0;
     core->life++;
     core->session = 0;
@@ -141,27 +145,38 @@ static void ended(struct core *core, const char *why, const char *why_text, uint
     if (core->end_reason) {
         core->why = reasons_end_label(core->end_reason);
         core->why_text = reasons_end_text(core->end_reason);
-        if (reasons_end_next(core->end_reason) == END_NEXT_AWAY) {
-            enter(core, AWAY, now_ms);
-            return;
-        }
     }
-    wait_for_next_try(core, now_ms);
+    if (core->end_reason && reasons_end_next(core->end_reason) == END_NEXT_AWAY)
+        enter(core, AWAY, UINT64_MAX);
+    else
+        wait_for_next_try(core);
 }
-
-static void give_up(struct core *core, const char *why, const char *why_text, uint64_t now_ms)
-{
-    core->actions.disconnect(core->ctx);
-    ended(core, why, why_text, now_ms);
-}
-
-/* ---- sending --------------------------------------------------------------------------------- */
 
 static void send_bytes(struct core *core, struct span bytes)
 {
     core->spoke_ms = core->now_ms;
     core->actions.send(core->ctx, bytes);
 }
+
+/* What was handed out must not come again because the connection ends. */
+static void acknowledge(struct core *core)
+{
+    if (core->phase != ONLINE || core->dseq == core->dseq_told)
+        return;
+    uint8_t received[HOT_OVERHEAD_MAX];
+    size_t len = hot_received_write(received, &(struct hot_received){.dseq = core->dseq});
+    core->dseq_told = core->dseq;
+    send_bytes(core, span_of(received, len));
+}
+
+static void give_up(struct core *core, const char *why, const char *why_text)
+{
+    acknowledge(core);
+    core->actions.disconnect(core->ctx);
+    ended(core, why, why_text);
+}
+
+/* ---- sending --------------------------------------------------------------------------------- */
 
 static void send_frame(struct core *core, const Lahar__V1__ClientFrame *frame)
 {
@@ -183,7 +198,7 @@ static void send_hello(struct core *core)
         core->life++;
         core->why = "no_token";
         core->why_text = "the application has no token to log in with";
-        enter(core, AWAY, core->now_ms);
+        enter(core, AWAY, UINT64_MAX);
         return;
     }
     Lahar__V1__Hello hello = LAHAR__V1__HELLO__INIT;
@@ -231,7 +246,7 @@ static void tell_outcome(void *ctx, const struct lahar_result_of_send *result)
     core->actions.on_outcome(core->ctx, result);
 }
 
-/* ---- hearing --------------------------------------------------------------------------------- */
+/* ---- hearing ---- */
 
 static bool on_welcome(struct core *core, const Lahar__V1__Welcome *welcome)
 {
@@ -239,30 +254,31 @@ static bool on_welcome(struct core *core, const Lahar__V1__Welcome *welcome)
         return false;
     core->gid = welcome->gid;
     core->session = welcome->session;
-    core->dseq = 0;
+    core->dseq = core->dseq_told = 0;
     core->heartbeat_ms = welcome->heartbeat_ms >= 100 ? welcome->heartbeat_ms : 30000;
     core->awaiting_pong = false;
     size_t len = welcome->edge.len < sizeof core->edge ? welcome->edge.len : sizeof core->edge - 1;
     if (len)
         memcpy(core->edge, welcome->edge.data, len);
     core->edge[len] = 0;
-    uint32_t life = core->life;
-    enter(core, ONLINE, core->now_ms);
-    if (life != core->life)
-        return true;
-    core->due_ms = core->now_ms + 1 + below(core, core->heartbeat_ms);
     outbox_open(core->outbox, core->now_ms);
+    /* The first heartbeat at a random part of it: those who log in together would beat together. */
+    enter(core, ONLINE, core->now_ms + 1 + below(core, core->heartbeat_ms));
     return true;
 }
 
 static bool on_deliver(struct core *core, struct span content)
 {
     struct hot_deliver deliver;
-    if (core->phase != ONLINE || !hot_deliver_read(content, &deliver))
+    if (core->phase != ONLINE || !hot_deliver_read(content, &deliver) ||
+        deliver.class >= HOT_CLASSES)
         return false;
     if (deliver.dseq) {
         if (deliver.dseq <= core->dseq)
             return true;
+        /* Received is cumulative: it would acknowledge what never came. */
+        if (deliver.dseq > core->dseq + 1 && !LEFT_OUT(DSEQ))
+            return false;
         core->dseq = deliver.dseq;
         if (deliver.mid.len == 0)
             return true; /* an empty delivery: only its number counts */
@@ -277,10 +293,10 @@ static bool on_deliver(struct core *core, struct span content)
         .body = deliver.body.at,
         .body_size = deliver.body.len,
     };
-    if (deliver.mid.len)
+    if (deliver.dseq) {
         memcpy(message.id, deliver.mid.at, GID_MID_SIZE);
-    if (deliver.dseq)
         seen_add(&core->seen, deliver.mid.at);
+    }
     core->actions.on_message(core->ctx, &message);
     return true;
 }
@@ -291,7 +307,7 @@ static bool on_farewell(struct core *core, uint32_t reason, uint32_t after_ms)
     core->end_reason = reason;
     core->after_ms =
         after_ms < core->options.reconnect_max_ms ? after_ms : core->options.reconnect_max_ms;
-    give_up(core, "ended", "the server ended the connection", core->now_ms);
+    give_up(core, "ended", "the server ended the connection");
     return true;
 }
 
@@ -348,31 +364,27 @@ size_t core_bytes(struct core *core, struct span bytes, uint64_t now_ms)
         return bytes.len;
     core->awaiting_pong = false;
     uint32_t life = core->life;
-    uint64_t dseq = core->dseq;
     struct span rest = bytes, body;
     enum frame_status status;
-    while ((status = frame_take(&rest, FRAME_LINK_SIZE_MAX, &body)) == FRAME_READY) {
-        if (!on_frame(core, body)) {
+    while ((status = frame_take(&rest, FRAME_BODY_SIZE_MAX, &body)) == FRAME_READY) {
+        bool fine = on_frame(core, body);
+        if (life != core->life)
+            return bytes.len;
+        if (!fine) {
             status = FRAME_INVALID;
             break;
         }
-        if (life != core->life)
-            return bytes.len;
-    }
-    if (core->dseq != dseq) {
-        uint8_t received[HOT_OVERHEAD_MAX];
-        size_t len = hot_received_write(received, &(struct hot_received){.dseq = core->dseq});
-        send_bytes(core, span_of(received, len));
     }
     if (status == FRAME_INVALID) {
-        give_up(core, "bad_frame", "the server sent what cannot be read", now_ms);
+        give_up(core, "bad_frame", "the server sent what cannot be read");
         return bytes.len;
     }
+    acknowledge(core);
     outbox_pump(core->outbox, now_ms);
     return bytes.len - rest.len;
 }
 
-/* ---- events ---------------------------------------------------------------------------------- */
+/* ---- events ---- */
 
 struct core *core_new(const struct core_options *options, const struct core_actions *actions,
                       void *ctx, uint64_t now_ms)
@@ -418,23 +430,21 @@ void core_opened(struct core *core, uint64_t now_ms)
     core->now_ms = now_ms;
     if (core->phase != CONNECTING)
         return;
-    uint64_t due = core->due_ms; /* one time limit for connection and login together */
-    enter(core, LOGIN, now_ms);
-    core->due_ms = due;
     core->heard_ms = now_ms;
+    enter(core, LOGIN, core->due_ms); /* one time limit for connection and login together */
     send_hello(core);
 }
 
 void core_lost(struct core *core, const char *why, const char *why_text, uint64_t now_ms)
 {
     core->now_ms = now_ms;
-    ended(core, why, why_text, now_ms);
+    ended(core, why, why_text);
 }
 
 static void heartbeat(struct core *core, uint64_t now_ms)
 {
     if (core->awaiting_pong) {
-        give_up(core, "no_answer", "the server did not answer a heartbeat", now_ms);
+        give_up(core, "no_answer", "the server did not answer a heartbeat");
         return;
     }
     core->due_ms = now_ms + core->heartbeat_ms;
@@ -448,16 +458,17 @@ static void heartbeat(struct core *core, uint64_t now_ms)
 void core_tick(struct core *core, uint64_t now_ms)
 {
     core->now_ms = now_ms;
+    tell_state(core);
     if (core->due_ms <= now_ms) {
         if (core->phase == WAITING) {
             core->end_reason = 0;
             core->after_ms = 0;
-            enter(core, CONNECTING, now_ms);
+            enter(core, CONNECTING, now_ms + core->options.connect_timeout_ms);
             core->actions.connect(core->ctx);
         } else if (core->phase == ONLINE) {
             heartbeat(core, now_ms);
         } else if (core->phase != AWAY) {
-            give_up(core, "timeout", "connecting and logging in took too long", now_ms);
+            give_up(core, "timeout", "connecting and logging in took too long");
         }
     }
     outbox_tick(core->outbox, now_ms);
@@ -503,8 +514,8 @@ void core_reconnect(struct core *core, uint64_t now_ms)
     if (core->phase != AWAY && core->phase != WAITING)
         return;
     core->attempts = 0;
-    enter(core, WAITING, now_ms);
-    core->due_ms = now_ms;
+    core->phase = WAITING; /* on_state hears of it from core_tick */
+    core->phase_ms = core->due_ms = now_ms;
 }
 
 void core_bye(struct core *core)

@@ -9,21 +9,26 @@
  *     lahar_send(lahar, gid, LAHAR_CONFIRMED, "hello", 5, NULL);
  *     while (lahar_run(lahar, 1000) == LAHAR_OK) ...
  *
- * The library has no thread, no globals and no log of its own, and never blocks but in lahar_run.
- * It lives in the caller's loop: wait until lahar_fd is readable or lahar_timeout_ms has passed,
- * then call lahar_process; all callbacks come from there (or from lahar_run). One `struct lahar`
- * belongs to one thread at a time.
+ * The library has no thread, no globals and no log of its own. It lives in the caller's loop: wait
+ * until lahar_fd is readable or lahar_timeout_ms (asked anew before each wait) has passed, then
+ * call lahar_process; all callbacks come from there, or from lahar_run. One `struct lahar` belongs
+ * to one thread at a time. Only lahar_run waits; but while it connects, lahar_process may block for
+ * as long as it takes to look a server's name up (numeric addresses need no look-up).
  *
  * What it promises
- *   Connection  It connects to one of the servers, logs in, keeps the heartbeat, and comes back
- * after any loss with full jitter (1 s to 60 s, or as the server says). It stays away, and says
- * why, after REPLACED, KICKED, a refused token and what else the server marks so: lahar_reconnect
- * begins anew. Sends       Each send ends in exactly one outcome. Until then the library sends it
- * again, with the same id, after losses, new sessions and BUSY: it is kept or delivered at most
- * once. Sends to one recipient of one class arrive in the order sent. Without an answer for
- * send_timeout_ms the outcome is unknown. Messages    Each message is handed to the application
- * once, in order for each sender and class, and is acknowledged to the cluster when the callback
- * has returned.
+ *
+ * Connection: it connects to one of the servers, logs in, keeps the heartbeat, and comes back after
+ * any loss with full jitter (1 s to 60 s, or as the server says). It stays away, and says why,
+ * after REPLACED, KICKED, a refused token and what else the server marks so: lahar_reconnect begins
+ * anew.
+ *
+ * Sends: each send ends in exactly one outcome, unless lahar_free comes first. Until then the
+ * library sends it again, with the same id, after losses, new sessions and BUSY: it is kept or
+ * delivered at most once. Sends to one recipient of one class arrive in the order sent. Without an
+ * answer for send_timeout_ms the outcome is unknown.
+ *
+ * Messages: each message is handed to the application once, in order for each sender and class, and
+ * is acknowledged to the cluster when the callback has returned.
  */
 #ifndef LAHAR_H
 #define LAHAR_H
@@ -60,7 +65,8 @@ enum lahar_class {
 
 enum lahar_result {
     LAHAR_OK = 0,
-    LAHAR_FULL = -1,    /* as many sends wait as may: try again after an outcome */
+    LAHAR_FULL = -1, /* as many sends wait as may: try again after an outcome; with LAHAR_EPHEMERAL:
+                        the line is slow, and this one was not sent */
     LAHAR_INVALID = -2, /* an argument is out of its limits */
     LAHAR_ENDED = -3,   /* staying away: see lahar_state and lahar_why */
     LAHAR_NO_MEMORY = -4,
@@ -115,7 +121,7 @@ struct lahar_options {
      * none can be had, stay away. */
     size_t (*token)(void *context, char *out, size_t room);
 
-    /* All may be NULL. None may call lahar_free. */
+    /* All may be NULL. None may call lahar_free, lahar_process or lahar_run. */
     void (*on_state)(void *context, struct lahar *lahar, enum lahar_state state);
     void (*on_message)(void *context, struct lahar *lahar, const struct lahar_message *message);
     void (*on_outcome)(void *context, struct lahar *lahar,
@@ -142,7 +148,8 @@ LAHAR_API int lahar_fd(const struct lahar *lahar);
 LAHAR_API int lahar_timeout_ms(const struct lahar *lahar);
 /* Does what is due, without blocking, and calls the callbacks. LAHAR_ENDED when it stays away. */
 LAHAR_API enum lahar_result lahar_process(struct lahar *lahar);
-/* Waits and processes for `ms` (-1: until it stays away). */
+/* Waits and processes for `ms` (-1: until it stays away). A signal that is handled ends it early.
+ */
 LAHAR_API enum lahar_result lahar_run(struct lahar *lahar, int ms);
 
 /* Queues a message; its outcome comes by on_outcome (none with LAHAR_EPHEMERAL). `id` (may be

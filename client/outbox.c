@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #define NO_SEQ 0u
+#define BUSY_MS_MIN 50u /* a server that asks for less would be asked without end */
 
 struct letter {
     struct letter *next, *prev;         /* in its conversation */
@@ -14,10 +15,10 @@ struct letter {
     uint64_t seq;     /* NO_SEQ: not yet transmitted in this session */
     uint64_t sent_ms; /* last transmission */
     uint64_t expires_ms;
-    uint32_t index;    /* in by_index */
-    uint32_t flight;   /* place in `flying`, OUTBOX_IN_FLIGHT: not in flight */
-    bool transmitted;  /* ever */
-    bool refused_busy; /* the last that was heard of it */
+    uint32_t index;      /* in by_index */
+    uint32_t flight;     /* place in `flying`, OUTBOX_IN_FLIGHT: not in flight */
+    uint32_t unanswered; /* transmissions, of all sessions, that may have been taken */
+    bool transmitted;    /* ever */
     uint8_t id[LAHAR_ID_SIZE];
     uint32_t size;
     uint8_t body[];
@@ -25,7 +26,8 @@ struct letter {
 
 /* A conversation. */
 struct talk {
-    struct talk *next_ready; /* in the queue of those that have something to transmit */
+    struct queue *queue; /* NULL: nothing to transmit, or it waits */
+    struct talk *queue_next, *queue_prev;
     struct letter *first, *last;
     struct letter *next; /* the first to be transmitted (again); NULL: all are */
     uint64_t to;
@@ -34,8 +36,11 @@ struct talk {
     uint64_t wait_until_ms; /* BUSY */
     uint32_t index;
     enum lahar_class class;
-    bool ready; /* in the queue */
     bool waits;
+};
+
+struct queue {
+    struct talk *first, *last;
 };
 
 struct table {
@@ -52,14 +57,16 @@ struct outbox {
     struct letter *oldest, *youngest;
     struct letter *flying[OUTBOX_IN_FLIGHT];
     uint32_t flying_count;
-    struct talk *ready_first, *ready_last;
+    /* Conversations that go back to what is in flight, and those that have something new. Only what
+     * is new needs a place in the window, and may not hold up the others. */
+    struct queue again, ready;
     uint64_t seq_floor;
     uint32_t waiting_talks;
     size_t count;
     bool open;
 };
 
-/* ---- two small tables: by id, by recipient ------------------------------------------------ */
+/* ---- two small tables: by id, by recipient ---- */
 
 static bool table_add(struct table *table, uint64_t hash, void *object, uint32_t *index)
 {
@@ -164,35 +171,30 @@ static struct talk *find_talk(struct outbox *outbox, uint64_t to, enum lahar_cla
     return talk;
 }
 
-/* ---- conversations -------------------------------------------------------------------------- */
+/* ---- conversations ---- */
 
-static void make_ready(struct outbox *outbox, struct talk *talk)
+static void leave_queue(struct talk *talk)
 {
-    if (talk->ready || talk->waits || !talk->next)
+    struct queue *queue = talk->queue;
+    if (!queue)
         return;
-    talk->ready = true;
-    talk->next_ready = NULL;
-    if (outbox->ready_last)
-        outbox->ready_last->next_ready = talk;
-    else
-        outbox->ready_first = talk;
-    outbox->ready_last = talk;
+    *(talk->queue_prev ? &talk->queue_prev->queue_next : &queue->first) = talk->queue_next;
+    *(talk->queue_next ? &talk->queue_next->queue_prev : &queue->last) = talk->queue_prev;
+    talk->queue = NULL;
 }
 
-static void leave_ready(struct outbox *outbox, struct talk *talk)
+/* At the end of the queue that its next letter belongs to. */
+static void enter_queue(struct outbox *outbox, struct talk *talk)
 {
-    if (!talk->ready)
+    leave_queue(talk);
+    if (talk->waits || !talk->next)
         return;
-    struct talk *before = NULL;
-    for (struct talk *t = outbox->ready_first; t != talk; t = t->next_ready)
-        before = t;
-    if (before)
-        before->next_ready = talk->next_ready;
-    else
-        outbox->ready_first = talk->next_ready;
-    if (outbox->ready_last == talk)
-        outbox->ready_last = before;
-    talk->ready = false;
+    struct queue *queue = talk->next->flight == OUTBOX_IN_FLIGHT ? &outbox->ready : &outbox->again;
+    talk->queue = queue;
+    talk->queue_next = NULL;
+    talk->queue_prev = queue->last;
+    *(queue->last ? &queue->last->queue_next : &queue->first) = talk;
+    queue->last = talk;
 }
 
 static void stop_waiting(struct outbox *outbox, struct talk *talk)
@@ -228,7 +230,7 @@ static void forget(struct outbox *outbox, struct letter *letter)
     outbox->count--;
     free(letter);
     if (!talk->next)
-        leave_ready(outbox, talk);
+        leave_queue(talk);
     if (talk->first)
         return;
     stop_waiting(outbox, talk);
@@ -278,6 +280,8 @@ void outbox_free(struct outbox *outbox)
         return;
     while (outbox->oldest)
         forget(outbox, outbox->oldest);
+    for (uint32_t i = 0; i < outbox->talks.used_high; i++)
+        free(outbox->talks.by_index[i]);
     table_free(&outbox->letters);
     table_free(&outbox->talks);
     free(outbox);
@@ -293,9 +297,10 @@ static void append(struct outbox *outbox, struct talk *talk, struct letter *lett
     *(outbox->youngest ? &outbox->youngest->next_old : &outbox->oldest) = letter;
     outbox->youngest = letter;
     outbox->count++;
-    if (!talk->next)
+    if (!talk->next) {
         talk->next = letter;
-    make_ready(outbox, talk);
+        enter_queue(outbox, talk);
+    }
 }
 
 enum lahar_result outbox_add(struct outbox *outbox, uint64_t to, enum lahar_class message_class,
@@ -337,7 +342,7 @@ static void transmit(struct outbox *outbox, struct letter *letter, uint64_t now_
     }
     letter->sent_ms = now_ms;
     letter->transmitted = true;
-    letter->refused_busy = false;
+    letter->unanswered++;
     const struct hot_send send = {
         .to = talk->to,
         .seq = letter->seq,
@@ -349,21 +354,28 @@ static void transmit(struct outbox *outbox, struct letter *letter, uint64_t now_
     outbox->actions.transmit(outbox->ctx, &send);
 }
 
+static void transmit_next(struct outbox *outbox, struct talk *talk, uint64_t now_ms)
+{
+    struct letter *letter = talk->next;
+    talk->next = letter->next;
+    transmit(outbox, letter, now_ms);
+    enter_queue(outbox, talk);
+}
+
 void outbox_pump(struct outbox *outbox, uint64_t now_ms)
 {
     if (!outbox->open)
         return;
-    /* A repeat of what is in flight takes no place of its own, so look before giving up. */
-    while (outbox->ready_first && outbox->actions.has_room(outbox->ctx)) {
-        struct talk *talk = outbox->ready_first;
-        struct letter *letter = talk->next;
-        if (letter->flight == OUTBOX_IN_FLIGHT && outbox->flying_count == OUTBOX_IN_FLIGHT)
-            return;
-        leave_ready(outbox, talk);
-        talk->next = letter->next;
-        make_ready(outbox, talk);
-        transmit(outbox, letter, now_ms);
+    while (outbox->again.first && outbox->actions.has_room(outbox->ctx)) {
+        struct talk *talk = outbox->again.first;
+        if (talk->next->flight == OUTBOX_IN_FLIGHT)
+            enter_queue(outbox, talk); /* what it went back to was answered meanwhile */
+        else
+            transmit_next(outbox, talk, now_ms);
     }
+    while (outbox->ready.first && outbox->flying_count < OUTBOX_IN_FLIGHT &&
+           outbox->actions.has_room(outbox->ctx))
+        transmit_next(outbox, outbox->ready.first, now_ms);
 }
 
 void outbox_open(struct outbox *outbox, uint64_t now_ms)
@@ -380,7 +392,7 @@ void outbox_open(struct outbox *outbox, uint64_t now_ms)
         talk->went_back_to = 0;
         talk->next = letter;
         stop_waiting(outbox, talk);
-        make_ready(outbox, talk);
+        enter_queue(outbox, talk);
     }
     outbox_pump(outbox, now_ms);
 }
@@ -401,7 +413,7 @@ static void go_back(struct outbox *outbox, struct talk *talk, uint64_t seq)
     for (struct letter *letter = talk->first; letter; letter = letter->next) {
         if (letter->seq == NO_SEQ || letter->seq >= seq) {
             talk->next = letter;
-            make_ready(outbox, talk);
+            enter_queue(outbox, talk);
             return;
         }
     }
@@ -419,23 +431,30 @@ static void on_busy(struct outbox *outbox, struct letter *letter, uint32_t retry
                     uint64_t now_ms)
 {
     struct talk *talk = letter->talk;
-    letter->refused_busy = true;
     if (LEFT_OUT(BUSY)) {
         land(outbox, letter);
         letter->seq = NO_SEQ;
         go_back(outbox, talk, talk->next_seq);
         return;
     }
-    leave_ready(outbox, talk);
+    leave_queue(talk);
     talk->next = letter;
     for (struct letter *behind = letter; behind; behind = behind->next)
         land(outbox, behind);
     talk->went_back_to = letter->seq;
-    talk->wait_until_ms = now_ms + retry_after_ms;
+    talk->wait_until_ms = now_ms + (retry_after_ms > BUSY_MS_MIN ? retry_after_ms : BUSY_MS_MIN);
     if (!talk->waits) {
         talk->waits = true;
         outbox->waiting_talks++;
     }
+}
+
+/* A refusal speaks for one transmission. Another one that nobody answered may have been taken, by
+ * an owner that has died since. */
+static enum lahar_outcome outcome_of(const struct letter *letter, uint32_t reason)
+{
+    bool definite = reasons_nack_outcome(reason) == NACK_IS_DEFINITE && letter->unanswered == 0;
+    return definite ? LAHAR_REFUSED : LAHAR_UNKNOWN;
 }
 
 void outbox_nack(struct outbox *outbox, const struct hot_nack *nack, uint64_t now_ms)
@@ -444,6 +463,8 @@ void outbox_nack(struct outbox *outbox, const struct hot_nack *nack, uint64_t no
     if (!letter)
         return;
     struct talk *talk = letter->talk;
+    if (letter->unanswered > 0)
+        letter->unanswered--;
     switch (nack->reason) {
     case NACK_SEQ_GAP:
         /* It stays in flight: either it goes out again now, or it did already and this notice is
@@ -459,9 +480,8 @@ void outbox_nack(struct outbox *outbox, const struct hot_nack *nack, uint64_t no
             on_busy(outbox, letter, nack->retry_after_ms, now_ms);
         return;
     default:
-        end(outbox, letter,
-            reasons_nack_outcome(nack->reason) == NACK_IS_UNKNOWN ? LAHAR_UNKNOWN : LAHAR_REFUSED,
-            reasons_nack_label(nack->reason), reasons_nack_text(nack->reason), (struct span){0});
+        end(outbox, letter, outcome_of(letter, nack->reason), reasons_nack_label(nack->reason),
+            reasons_nack_text(nack->reason), (struct span){0});
     }
 }
 
@@ -475,7 +495,7 @@ static void expire(struct outbox *outbox, uint64_t now_ms)
         if (!letter->transmitted)
             end(outbox, letter, LAHAR_REFUSED, "not_sent", "there was no connection in time",
                 (struct span){0});
-        else if (letter->refused_busy && letter->flight == OUTBOX_IN_FLIGHT)
+        else if (letter->unanswered == 0)
             end(outbox, letter, LAHAR_REFUSED, reasons_nack_label(NACK_BUSY),
                 reasons_nack_text(NACK_BUSY), (struct span){0});
         else
@@ -492,21 +512,20 @@ void outbox_tick(struct outbox *outbox, uint64_t now_ms)
     for (uint32_t i = 0; i < outbox->flying_count && has_room; i++) {
         struct letter *letter = outbox->flying[i];
         struct talk *talk = letter->talk;
-        if (letter->sent_ms + outbox->options.retry_ms > now_ms || talk->waits || talk->ready)
+        if (letter->sent_ms + outbox->options.retry_ms > now_ms || talk->waits ||
+            talk->queue == &outbox->again)
             continue;
         talk->went_back_to = 0;
         talk->next = talk->first;
-        make_ready(outbox, talk);
+        enter_queue(outbox, talk);
     }
-    if (outbox->waiting_talks > 0) {
-        for (uint32_t i = 0; i < outbox->talks.used_high && outbox->waiting_talks > 0; i++) {
-            struct talk *talk = outbox->talks.by_index[i];
-            if (!talk || !talk->waits || talk->wait_until_ms > now_ms)
-                continue;
-            stop_waiting(outbox, talk);
-            talk->went_back_to = 0;
-            make_ready(outbox, talk);
-        }
+    for (uint32_t i = 0; i < outbox->talks.used_high && outbox->waiting_talks > 0; i++) {
+        struct talk *talk = outbox->talks.by_index[i];
+        if (!talk || !talk->waits || talk->wait_until_ms > now_ms)
+            continue;
+        stop_waiting(outbox, talk);
+        talk->went_back_to = 0;
+        enter_queue(outbox, talk);
     }
     outbox_pump(outbox, now_ms);
 }
@@ -516,8 +535,9 @@ uint64_t outbox_due_ms(const struct outbox *outbox)
     uint64_t due = outbox->oldest ? outbox->oldest->expires_ms : UINT64_MAX;
     bool has_room = outbox->open && outbox->actions.has_room(outbox->ctx);
     for (uint32_t i = 0; i < outbox->flying_count && has_room; i++) {
-        uint64_t retry = outbox->flying[i]->sent_ms + outbox->options.retry_ms;
-        if (retry < due)
+        const struct letter *letter = outbox->flying[i];
+        uint64_t retry = letter->sent_ms + outbox->options.retry_ms;
+        if (retry < due && !letter->talk->waits)
             due = retry;
     }
     if (outbox->waiting_talks > 0) {

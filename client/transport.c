@@ -1,11 +1,10 @@
 #include "client/transport.h"
 
-#include "base/address.h"
 #include "base/buf.h"
+#include "client/servers.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netdb.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -23,21 +22,12 @@
 
 enum state { IDLE, STARTING, CONNECTING, HANDSHAKE, OPEN };
 
-struct server {
-    struct address address;
-    bool tls;
-};
-
 struct transport {
     struct transport_options options;
     struct transport_events events;
     void *ctx;
-    struct server *servers; /* in the order in which they are tried */
-    uint32_t servers_count;
-    uint32_t server;       /* tried now, or last */
-    uint32_t servers_left; /* to try before this connection is given up */
-    struct addrinfo *found, **addresses;
-    uint32_t addresses_count, address; /* the next one to try */
+    struct servers *servers;
+    struct servers_target target; /* tried now */
     SSL_CTX *tls;
     BIO_METHOD *method;
     SSL *stream;
@@ -142,7 +132,7 @@ static bool make_stream(struct transport *t)
     BIO_set_init(bio, 1);
     SSL_set_bio(t->stream, bio, bio);
     SSL_set_connect_state(t->stream);
-    return name_the_server(t->stream, t->servers[t->server].address.host);
+    return name_the_server(t->stream, t->target.host);
 }
 
 enum io { IO_OK, IO_WAIT, IO_ENDED, IO_FAILED };
@@ -233,79 +223,21 @@ static enum io read_some(struct transport *t, uint8_t *at, size_t *got)
 
 /* ---- finding a server ------------------------------------------------------------------------ */
 
-static void forget_addresses(struct transport *t)
-{
-    if (t->found != NULL)
-        freeaddrinfo(t->found);
-    free(t->addresses);
-    t->found = NULL;
-    t->addresses = NULL;
-    t->addresses_count = t->address = 0;
-}
-
 static void failed(struct transport *t, const char *why, const char *why_text)
 {
     t->why = why;
     t->why_text = why_text;
 }
 
-static void shuffle_servers(struct transport *t)
-{
-    for (uint32_t i = t->servers_count; i > 1; i--) {
-        uint32_t other = (uint32_t)(t->events.random(t->ctx) % i);
-        struct server kept = t->servers[i - 1];
-        t->servers[i - 1] = t->servers[other];
-        t->servers[other] = kept;
-    }
-}
-
-static void shuffle_addresses(struct transport *t)
-{
-    for (uint32_t i = t->addresses_count; i > 1; i--) {
-        uint32_t other = (uint32_t)(t->events.random(t->ctx) % i);
-        struct addrinfo *kept = t->addresses[i - 1];
-        t->addresses[i - 1] = t->addresses[other];
-        t->addresses[other] = kept;
-    }
-}
-
-/* Goes on to the next server and looks its name up. */
-static void resolve_next(struct transport *t)
-{
-    forget_addresses(t);
-    t->servers_left--;
-    if (++t->server >= t->servers_count) {
-        shuffle_servers(t);
-        t->server = 0;
-    }
-    const struct address *address = &t->servers[t->server].address;
-    const struct addrinfo hints = {
-        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
-    int error = getaddrinfo(address->host, address->port, &hints, &t->found);
-    if (error != 0) {
-        t->found = NULL;
-        failed(t, "resolve", gai_strerror(error));
-        return;
-    }
-    for (const struct addrinfo *a = t->found; a != NULL; a = a->ai_next)
-        t->addresses_count++;
-    t->addresses = calloc(t->addresses_count, sizeof(struct addrinfo *));
-    assert(t->addresses != NULL);
-    uint32_t i = 0;
-    for (struct addrinfo *a = t->found; a != NULL; a = a->ai_next)
-        t->addresses[i++] = a;
-    shuffle_addresses(t);
-}
-
-static bool open_socket(struct transport *t, const struct addrinfo *to)
+static bool open_socket(struct transport *t)
 {
     const int on = 1, unsent_max = UNSENT_MAX;
-    t->fd = socket(to->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    t->fd = socket(t->target.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (t->fd < 0)
         return false;
     (void)setsockopt(t->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     (void)setsockopt(t->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_max, sizeof unsent_max);
-    if (connect(t->fd, to->ai_addr, to->ai_addrlen) < 0 && errno != EINPROGRESS)
+    if (connect(t->fd, t->target.address, t->target.address_len) < 0 && errno != EINPROGRESS)
         return false;
     struct epoll_event event = {.events = EPOLLOUT};
     if (epoll_ctl(t->epoll_fd, EPOLL_CTL_ADD, t->fd, &event) < 0)
@@ -314,30 +246,31 @@ static bool open_socket(struct transport *t, const struct addrinfo *to)
     return true;
 }
 
-/* One step: a name looked up, or an address tried. */
+static void lose(struct transport *t)
+{
+    close_socket(t);
+    t->state = IDLE;
+    t->events.lost(t->ctx, t->why, t->why_text);
+}
+
+/* One step: a name that is not known, or an address. */
 static void start_next(struct transport *t, uint64_t now_ms)
 {
-    t->again = true;
-    if (t->address == t->addresses_count) {
-        if (t->servers_left == 0) {
-            forget_addresses(t);
-            close_socket(t);
-            t->state = IDLE;
-            t->events.lost(t->ctx, t->why, t->why_text);
-            return;
-        }
-        resolve_next(t);
-        return;
-    }
-    if (!open_socket(t, t->addresses[t->address++])) {
+    const char *why_text;
+    enum servers_step step = servers_next(t->servers, &t->target, &why_text);
+    if (step == SERVERS_END) {
+        lose(t);
+    } else if (step == SERVERS_UNKNOWN) {
+        failed(t, "resolve", why_text);
+    } else if (open_socket(t)) {
+        t->again = false;
+        t->state = CONNECTING;
+        t->try_until_ms = now_ms + t->options.try_ms;
+    } else {
         failed(t, "connect", strerrordesc_np(errno));
         close_socket(t);
         t->again = true;
-        return;
     }
-    t->again = false;
-    t->state = CONNECTING;
-    t->try_until_ms = now_ms + t->options.try_ms;
 }
 
 /* What was being opened failed; the next one is tried. */
@@ -348,16 +281,8 @@ static void try_next(struct transport *t)
     t->again = true;
 }
 
-static void lose(struct transport *t)
-{
-    close_socket(t);
-    t->state = IDLE;
-    t->events.lost(t->ctx, t->why, t->why_text);
-}
-
 static void opened(struct transport *t)
 {
-    forget_addresses(t);
     t->state = OPEN;
     t->wants_out = false;
     watch(t, EPOLLIN);
@@ -388,7 +313,7 @@ static void connected(struct transport *t)
     if (getsockopt(t->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error != 0) {
         failed(t, "connect", strerrordesc_np(error));
         try_next(t);
-    } else if (!t->servers[t->server].tls) {
+    } else if (!t->target.tls) {
         opened(t);
     } else if (make_stream(t)) {
         t->state = HANDSHAKE;
@@ -497,47 +422,16 @@ bool transport_has_room(const struct transport *t)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-static bool parse_server(struct span text, struct server *server)
-{
-    char copy[ADDRESS_HOST_BYTES_MAX + 16];
-    if (text.len < 6 || text.len - 6 >= sizeof copy)
-        return false;
-    server->tls = memcmp(text.at, "tls://", 6) == 0;
-    if (!server->tls && memcmp(text.at, "tcp://", 6) != 0)
-        return false;
-    memcpy(copy, text.at + 6, text.len - 6);
-    copy[text.len - 6] = '\0';
-    return address_parse(copy, &server->address);
-}
-
-static bool parse_servers(struct transport *t, const char *text)
-{
-    while (true) {
-        size_t len = strcspn(text, ",");
-        struct server *grown = realloc(t->servers, (t->servers_count + 1) * sizeof *t->servers);
-        assert(grown != NULL);
-        t->servers = grown;
-        if (!parse_server(span_of(text, len), &t->servers[t->servers_count++]))
-            return false;
-        if (text[len] == '\0')
-            return true;
-        text += len + 1;
-    }
-}
-
 static bool set_up(struct transport *t, const char **why)
 {
     *why = "servers: give tcp://host:port or tls://host:port, several separated by commas";
-    if (t->options.servers == NULL || !parse_servers(t, t->options.servers))
-        return false;
-    bool tls = false;
-    for (uint32_t i = 0; i < t->servers_count; i++)
-        tls = tls || t->servers[i].tls;
-    if (tls && !make_tls(t, why))
+    t->servers = t->options.servers == NULL
+                     ? NULL
+                     : servers_new(t->options.servers, t->events.random, t->ctx);
+    if (t->servers == NULL || (servers_any_tls(t->servers) && !make_tls(t, why)))
         return false;
     *why = "no descriptor is left";
     t->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    t->server = t->servers_count; /* so that the first one is the first of a new order */
     return t->epoll_fd >= 0;
 }
 
@@ -563,12 +457,11 @@ void transport_free(struct transport *t)
     if (t == NULL)
         return;
     transport_disconnect(t);
-    forget_addresses(t);
     if (t->epoll_fd >= 0)
         close(t->epoll_fd);
     SSL_CTX_free(t->tls);
     BIO_meth_free(t->method);
-    free(t->servers);
+    servers_free(t->servers);
     free(t);
 }
 
@@ -587,7 +480,7 @@ uint64_t transport_due_ms(const struct transport *t)
 void transport_connect(struct transport *t)
 {
     assert(t->state == IDLE);
-    t->servers_left = t->servers_count;
+    servers_begin(t->servers);
     t->state = STARTING;
     t->again = true;
 }
@@ -600,7 +493,6 @@ void transport_disconnect(struct transport *t)
         ERR_clear_error();
     }
     close_socket(t);
-    forget_addresses(t);
     t->state = IDLE;
 }
 

@@ -1,0 +1,176 @@
+#include "client/servers.h"
+
+#include "base/address.h"
+
+#include <netdb.h>
+#include <stdlib.h>
+
+#define SCHEME_LEN 6u /* tcp:// and tls:// */
+
+struct server {
+    struct address address;
+    bool tls;
+};
+
+struct servers {
+    uint64_t (*random)(void *ctx);
+    void *ctx;
+    struct server *all; /* in the order in which they are tried */
+    uint32_t count;
+    uint32_t at;   /* tried now, or last */
+    uint32_t left; /* of this round */
+    struct addrinfo *found, **addresses;
+    uint32_t addresses_count, next_address;
+};
+
+static bool parse_one(struct span text, struct server *server)
+{
+    char copy[ADDRESS_HOST_BYTES_MAX + 16];
+    if (text.len < SCHEME_LEN || text.len - SCHEME_LEN >= sizeof copy)
+        return false;
+    server->tls = memcmp(text.at, "tls://", SCHEME_LEN) == 0;
+    if (!server->tls && memcmp(text.at, "tcp://", SCHEME_LEN) != 0)
+        return false;
+    memcpy(copy, text.at + SCHEME_LEN, text.len - SCHEME_LEN);
+    copy[text.len - SCHEME_LEN] = '\0';
+    return address_parse(copy, &server->address);
+}
+
+static bool parse_all(struct servers *servers, const char *text)
+{
+    while (true) {
+        size_t len = strcspn(text, ",");
+        struct server *grown = realloc(servers->all, (servers->count + 1) * sizeof(struct server));
+        assert(grown != NULL);
+        servers->all = grown;
+        if (!parse_one(span_of(text, len), &grown[servers->count++]))
+            return false;
+        if (text[len] == '\0')
+            return true;
+        text += len + 1;
+    }
+}
+
+struct servers *servers_new(const char *text, uint64_t (*random)(void *ctx), void *ctx)
+{
+    struct servers *servers = calloc(1, sizeof *servers);
+    assert(servers != NULL);
+    servers->random = random;
+    servers->ctx = ctx;
+    if (parse_all(servers, text)) {
+        servers->at = servers->count; /* so that the first round begins a new order */
+        return servers;
+    }
+    servers_free(servers);
+    return NULL;
+}
+
+static void forget_addresses(struct servers *servers)
+{
+    if (servers->found != NULL)
+        freeaddrinfo(servers->found);
+    free(servers->addresses);
+    servers->found = NULL;
+    servers->addresses = NULL;
+    servers->addresses_count = servers->next_address = 0;
+}
+
+void servers_free(struct servers *servers)
+{
+    if (servers == NULL)
+        return;
+    forget_addresses(servers);
+    free(servers->all);
+    free(servers);
+}
+
+bool servers_any_tls(const struct servers *servers)
+{
+    for (uint32_t i = 0; i < servers->count; i++)
+        if (servers->all[i].tls)
+            return true;
+    return false;
+}
+
+static uint32_t below(struct servers *servers, uint32_t limit)
+{
+    return (uint32_t)(servers->random(servers->ctx) % limit);
+}
+
+static void shuffle(struct servers *servers)
+{
+    for (uint32_t i = servers->count; i > 1; i--) {
+        uint32_t other = below(servers, i);
+        struct server kept = servers->all[i - 1];
+        servers->all[i - 1] = servers->all[other];
+        servers->all[other] = kept;
+    }
+}
+
+/* The resolver sorts them, so that all clients would come to the same one. */
+static void shuffle_addresses(struct servers *servers)
+{
+    for (uint32_t i = servers->addresses_count; i > 1; i--) {
+        uint32_t other = below(servers, i);
+        struct addrinfo *kept = servers->addresses[i - 1];
+        servers->addresses[i - 1] = servers->addresses[other];
+        servers->addresses[other] = kept;
+    }
+}
+
+void servers_begin(struct servers *servers)
+{
+    forget_addresses(servers);
+    servers->left = servers->count;
+}
+
+static bool resolve_next(struct servers *servers, const char **why)
+{
+    forget_addresses(servers);
+    servers->left--;
+    if (++servers->at >= servers->count) {
+        shuffle(servers);
+        servers->at = 0;
+    }
+    const struct address *address = &servers->all[servers->at].address;
+    const struct addrinfo hints = {
+        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+    int error = getaddrinfo(address->host, address->port, &hints, &servers->found);
+    if (error != 0) {
+        servers->found = NULL;
+        *why = gai_strerror(error);
+        return false;
+    }
+    for (const struct addrinfo *a = servers->found; a != NULL; a = a->ai_next)
+        servers->addresses_count++;
+    servers->addresses = calloc(servers->addresses_count, sizeof(struct addrinfo *));
+    assert(servers->addresses != NULL);
+    uint32_t i = 0;
+    for (struct addrinfo *a = servers->found; a != NULL; a = a->ai_next)
+        servers->addresses[i++] = a;
+    shuffle_addresses(servers);
+    return true;
+}
+
+enum servers_step servers_next(struct servers *servers, struct servers_target *target,
+                               const char **why)
+{
+    if (servers->next_address == servers->addresses_count) {
+        if (servers->left == 0) {
+            forget_addresses(servers);
+            return SERVERS_END;
+        }
+        if (!resolve_next(servers, why))
+            return SERVERS_UNKNOWN;
+    }
+    const struct server *server = &servers->all[servers->at];
+    const struct addrinfo *address = servers->addresses[servers->next_address++];
+    *target = (struct servers_target){
+        .host = server->address.host,
+        .tls = server->tls,
+        .family = address->ai_family,
+        .address = address->ai_addr,
+        .address_len = address->ai_addrlen,
+    };
+    return SERVERS_TRY;
+}
