@@ -271,29 +271,25 @@ static void hear(struct link *link, uint32_t index, const struct batch_head *hea
         say(link, index);
 }
 
-/* Whose batch it is, PEER_NONE if it is nobody's. The role is the key's; without CURVE, what the
- * head says. */
+/* Whose batch it is, PEER_NONE if it is nobody's: the role that the head claims must be the key's.
+ */
 static uint32_t peer_of(struct link *link, uint32_t door, const struct port_message *message,
                         const struct batch_head *head)
 {
-    enum keys_role role = (enum keys_role)head->role;
     if (head->role >= KEYS_ROLES)
         return PEER_NONE;
+    enum keys_role role = (enum keys_role)head->role;
     if (!link->listens) {
-        peer_at(&link->peers, door)->role = KEYS_ROUTER; /* its key was asked for */
+        peer_at(&link->peers, door)->role = KEYS_ROUTER; /* whose keys alone we connect to */
         return role == KEYS_ROUTER ? door : PEER_NONE;
     }
-    bool curve = zap_curve(link->net->zap);
-    if (curve && (strlen(message->user) >= ZAP_USER_SIZE || !zap_user_role(message->user, &role) ||
-                  role != head->role))
-        return PEER_NONE;
     uint32_t index = peer_find(&link->peers, message->id, role);
     if (index == PEER_NONE)
         return index;
     struct peer *peer = peer_at(&link->peers, index);
-    if (curve && strcmp(peer->user, message->user) != 0) {
-        memcpy(peer->user, message->user, strlen(message->user) + 1);
-        peer->barred = !zap_user_allowed(link->net->zap, peer->user);
+    if (strcmp(peer->key, message->key) != 0) {
+        memcpy(peer->key, message->key, strlen(message->key) + 1);
+        peer->barred = !zap_allowed(link->net->zap, role, peer->key);
     }
     return peer->barred ? PEER_NONE : index;
 }
@@ -494,7 +490,7 @@ static void take_new_keys(struct link *link)
         struct peer *peer = peer_at(&link->peers, i);
         if (!peer->used)
             continue;
-        peer->barred = !zap_user_allowed(link->net->zap, peer->user);
+        peer->barred = !zap_allowed(link->net->zap, peer->role, peer->key);
         if (peer->barred)
             fall(link, i, why);
     }

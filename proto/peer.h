@@ -25,7 +25,7 @@ struct peer {
     uint64_t heard_ms; /* on the link's own clock */
     uint64_t head_at_ms;
     uint8_t id[ZAP_ID_SIZE];
-    char user[ZAP_USER_SIZE];
+    char key[KEYS_Z85_SIZE]; /* "" without CURVE */
 };
 
 struct peer_table {

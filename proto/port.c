@@ -176,13 +176,14 @@ bool port_rekey(struct port *port)
     }
     port->open_at_ms = 0;
     port->backoff_ms = BACKOFF_MIN_MS;
-    if (port->socket == NULL || zap_server_allowed(port->zap, port->key))
+    if (port->socket == NULL || zap_allowed(port->zap, KEYS_ROUTER, port->key))
         return true;
     close_port(port);
     return false;
 }
 
-/* Who listens has its key from when it began to. Connections stay. */
+/* Who listens has its key from when it began to. Those connected are cut off, and come again to the
+ * new one, which they were told before if the keys are replaced as keys.h says. */
 static void rebind(struct port *port)
 {
     (void)zmq_unbind(port->socket, port->endpoint); /* already done, the second time */
@@ -303,11 +304,12 @@ enum port_received port_receive(struct port *port, struct port_message *message)
         return PORT_BAD_MESSAGE;
     }
     message->bytes = span_of(zmq_msg_data(&port->message), zmq_msg_size(&port->message));
-    message->user = "";
+    message->key = "";
     if (port->listens && zap_curve(port->zap)) {
-        const char *user = zmq_msg_gets(&port->message, "User-Id");
-        if (user != NULL)
-            message->user = user;
+        const char *key = zmq_msg_gets(&port->message, "User-Id");
+        if (key == NULL || strlen(key) != KEYS_Z85_SIZE - 1)
+            return PORT_BAD_MESSAGE;
+        message->key = key;
     }
     return PORT_MESSAGE;
 }

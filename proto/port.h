@@ -56,7 +56,7 @@ enum port_sent port_send(struct port *port, const uint8_t id[ZAP_ID_SIZE], struc
 struct port_message {
     struct span bytes;       /* borrowed until the next port_receive */
     uint8_t id[ZAP_ID_SIZE]; /* listening: of its sender */
-    const char *user; /* listening, with CURVE: as zap_user_role takes it, "" if there is none */
+    const char *key;         /* listening, with CURVE: its public key; else "" */
 };
 enum port_received { PORT_EMPTY, PORT_MESSAGE, PORT_BAD_MESSAGE };
 enum port_received port_receive(struct port *port, struct port_message *message);

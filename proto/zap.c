@@ -54,14 +54,6 @@ static const struct lists *newest(const struct zap *zap)
     return atomic_load_explicit(&zap->lists, memory_order_acquire);
 }
 
-static bool listed(const struct keys *keys, enum keys_role role, const char *key)
-{
-    for (uint32_t i = 0; i < keys->allowed_count[role]; i++)
-        if (strcmp(keys->allowed[role][i], key) == 0)
-            return true;
-    return false;
-}
-
 /* --- the handler's thread ---------------------------------------------------- */
 
 enum { VERSION, REQUEST, DOMAIN, PEER_ADDRESS, IDENTITY, MECHANISM, CREDENTIAL, PARTS };
@@ -96,21 +88,19 @@ static bool receive_request(void *replier, struct request *request)
     return true;
 }
 
-/* The user that a request's key is, or an empty text. */
-static void judge(const struct zap *zap, const struct request *request, char user[ZAP_USER_SIZE])
+/* The key that asks, an empty text if it may not come in. */
+static void judge(const struct zap *zap, const struct request *request, char key[KEYS_Z85_SIZE])
 {
-    user[0] = '\0';
+    key[0] = '\0';
     if (request->parts != PARTS || request->len[CREDENTIAL] != 32 ||
-        !span_equal(span_of(request->part[MECHANISM], request->len[MECHANISM]), span_text("CURVE")))
-        return;
-    char key[KEYS_Z85_SIZE];
-    if (zmq_z85_encode(key, request->part[CREDENTIAL], 32) == NULL)
+        !span_equal(span_of(request->part[MECHANISM], request->len[MECHANISM]),
+                    span_text("CURVE")) ||
+        zmq_z85_encode(key, request->part[CREDENTIAL], 32) == NULL)
         return;
     for (enum keys_role role = 0; role < KEYS_ROLES; role++)
-        if (listed(&newest(zap)->keys, role, key)) {
-            snprintf(user, ZAP_USER_SIZE, "%s:%s", keys_role_name(role), key);
+        if (zap_allowed(zap, role, key))
             return;
-        }
+    key[0] = '\0';
 }
 
 static void *answer_handshakes(void *argument)
@@ -118,9 +108,9 @@ static void *answer_handshakes(void *argument)
     struct zap *zap = argument;
     struct request request;
     while (receive_request(zap->replier, &request)) {
-        char user[ZAP_USER_SIZE];
-        judge(zap, &request, user);
-        bool allowed = user[0] != '\0';
+        char key[KEYS_Z85_SIZE];
+        judge(zap, &request, key);
+        bool allowed = key[0] != '\0';
         const char *status = allowed ? "200" : "400";
         const char *text = allowed ? "OK" : "key not allowed";
         size_t id_len = request.parts > REQUEST ? request.len[REQUEST] : 0;
@@ -128,7 +118,7 @@ static void *answer_handshakes(void *argument)
                zmq_send(zap->replier, request.part[REQUEST], id_len, ZMQ_SNDMORE) >= 0 &&
                zmq_send(zap->replier, status, 3, ZMQ_SNDMORE) >= 0 &&
                zmq_send(zap->replier, text, strlen(text), ZMQ_SNDMORE) >= 0 &&
-               zmq_send(zap->replier, user, strlen(user), ZMQ_SNDMORE) >= 0 &&
+               zmq_send(zap->replier, key, strlen(key), ZMQ_SNDMORE) >= 0 &&
                zmq_send(zap->replier, "", 0, 0) >= 0);
     }
     zmq_close(zap->replier);
@@ -289,35 +279,22 @@ uint32_t zap_generation(const struct zap *zap)
     return lists == NULL ? 0 : lists->generation;
 }
 
+bool zap_allowed(const struct zap *zap, enum keys_role role, const char *key)
+{
+    if (!zap->curve)
+        return true;
+    const struct keys *keys = &newest(zap)->keys;
+    for (uint32_t i = 0; i < keys->allowed_count[role]; i++)
+        if (strcmp(keys->allowed[role][i], key) == 0)
+            return true;
+    return false;
+}
+
 const char *zap_public(const struct zap *zap)
 {
     static const char none[KEYS_Z85_SIZE];
     const struct lists *lists = newest(zap);
     return lists == NULL ? none : lists->public;
-}
-
-/* --- who is it --------------------------------------------------------------- */
-
-bool zap_user_role(const char *user, enum keys_role *role)
-{
-    for (*role = 0; *role < KEYS_ROLES; ++*role) {
-        const char *name = keys_role_name(*role);
-        size_t len = strlen(name);
-        if (strncmp(user, name, len) == 0 && user[len] == ':')
-            return true;
-    }
-    return false;
-}
-
-bool zap_user_allowed(const struct zap *zap, const char *user)
-{
-    enum keys_role role;
-    return zap_user_role(user, &role) && listed(&newest(zap)->keys, role, strchr(user, ':') + 1);
-}
-
-bool zap_server_allowed(const struct zap *zap, const char *server_key)
-{
-    return !zap->curve || listed(&newest(zap)->keys, KEYS_ROUTER, server_key);
 }
 
 /* --- sockets ----------------------------------------------------------------- */
@@ -416,6 +393,11 @@ void *zap_monitor(struct zap *zap, void *socket)
         return NULL;
     set_int(monitor, ZMQ_LINGER, 0);
     int result = zmq_connect(monitor, address);
+    assert(result == 0);
+    /* Only one who has found nothing is told of more: without this look ZMQ_FD would stay still. */
+    int ready;
+    size_t size = sizeof ready;
+    result = zmq_getsockopt(monitor, ZMQ_EVENTS, &ready, &size);
     assert(result == 0);
     return monitor;
 }

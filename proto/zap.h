@@ -14,8 +14,7 @@
 
 struct zap;
 
-#define ZAP_USER_SIZE 48u /* "router:", a key, NUL */
-#define ZAP_ID_SIZE 16u   /* of routing ids */
+#define ZAP_ID_SIZE 16u /* of routing ids */
 
 /* Dies as link_net_new does. `keys` may be NULL without `curve`. */
 struct zap *zap_new(enum keys_role role, bool curve, const struct keys *keys, uint32_t io_threads);
@@ -31,9 +30,8 @@ uint32_t zap_generation(const struct zap *zap);
 /* Our own public key of now, KEYS_Z85_SIZE bytes; empty without CURVE. */
 const char *zap_public(const struct zap *zap);
 
-/* What a user's role is, false if it is none; and whether its key is in that role's list now. */
-MUST_CHECK bool zap_user_role(const char *user, enum keys_role *role);
-MUST_CHECK bool zap_user_allowed(const struct zap *zap, const char *user);
+/* Whether a key is in a role's list now. Without CURVE: yes. */
+MUST_CHECK bool zap_allowed(const struct zap *zap, enum keys_role role, const char *key);
 
 /* A ROUTER for a binder; the caller closes it. Dies when there is none to be had. */
 void *zap_router(struct zap *zap);
@@ -42,7 +40,6 @@ void *zap_router(struct zap *zap);
  * descriptor is left. */
 void *zap_dealer(struct zap *zap, const uint8_t id[ZAP_ID_SIZE], uint32_t turn,
                  char server_key[KEYS_Z85_SIZE]);
-MUST_CHECK bool zap_server_allowed(const struct zap *zap, const char *server_key);
 /* The keys of now for connections that come from now on. */
 void zap_renew_router(struct zap *zap, void *router);
 
