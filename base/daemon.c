@@ -54,20 +54,21 @@ static struct conf *load(const struct daemon_program *program, const char *path)
     return conf;
 }
 
-struct conf *daemon_begin(const struct daemon_program *program, int argc, char **argv)
+struct conf *daemon_begin(const struct daemon_program *program, int argc, char **argv,
+                          const char **path)
 {
     static const struct option options[] = {
         {"config", required_argument, NULL, 'c'}, {"check-config", no_argument, NULL, 'k'},
         {"print-config", no_argument, NULL, 'p'}, {"version", no_argument, NULL, 'v'},
         {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
     };
-    const char *path = path_from_environment(program->name);
+    *path = path_from_environment(program->name);
     bool check_only = false;
     int option;
     while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
         switch (option) {
         case 'c':
-            path = optarg;
+            *path = optarg;
             break;
         case 'k':
             check_only = true;
@@ -91,13 +92,30 @@ struct conf *daemon_begin(const struct daemon_program *program, int argc, char *
                 argv[optind]);
         exit(1);
     }
-    struct conf *conf = load(program, path);
+    struct conf *conf = load(program, *path);
     if (check_only) {
         conf_free(conf);
         printf("%s: the settings are right\n", program->name);
         exit(0);
     }
     return conf;
+}
+
+void daemon_reload_log_level(const struct daemon_program *program, const char *path)
+{
+    struct conf_error error;
+    enum log_level level;
+    struct conf *conf = conf_load(program->name, program->keys, path, &error);
+    if (!conf) {
+        log_error("reload_failed", LOG_TEXT("why", error.text));
+        return;
+    }
+    if (log_parse_level(conf_text(conf, "log.level"), &level))
+        log_set_level(level);
+    else
+        log_error("reload_failed",
+                  LOG_TEXT("why", "log.level is none of debug, info, warn, error"));
+    conf_free(conf);
 }
 
 static void signals(sigset_t *set)

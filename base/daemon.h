@@ -15,8 +15,13 @@ struct daemon_program {
 /* Takes --config FILE (else <NAME>_CONFIG from the environment, else defaults), --check-config,
  * --print-config, --version and
  * --help. Returns the checked settings, or exits: 0 when all is said, 1 with what to change. Names
- * the log and sets its level from "log.level". */
-struct conf *daemon_begin(const struct daemon_program *program, int argc, char **argv);
+ * the log and sets its level from "log.level". `path` is the file that was read, or NULL. */
+struct conf *daemon_begin(const struct daemon_program *program, int argc, char **argv,
+                          const char **path);
+
+/* Reads the settings again for the one that may change while running: the log level. What is wrong
+ * is logged, and the old level stays. */
+void daemon_reload_log_level(const struct daemon_program *program, const char *path);
 
 /* Blocks the signals below in this thread and those that it starts. Before any thread. */
 void daemon_block_signals(void);
