@@ -1,11 +1,15 @@
-/* identity: (site, user) -> GID, for the slots of gid_user_hash that this shard owns. Pure: commands out, replies in.
+/* identity: (site, user) -> GID, for the slots of gid_user_hash that this shard owns. Pure:
+ * commands out, replies in.
  *
  *     <prefix>{<slot>}ids     hash: site, a zero byte, user -> the GID, 8 bytes little-endian
- *     <prefix>gids            next number to take; INCRBY GID_BLOCK takes a block
+ *     <prefix>gids            the next number not in any block; lahar_block takes some
  *
- * Found ones are remembered (a bounded cache, the longest unused forgotten first). A new one is made by lahar_gid (fenced by the
- * slot's epoch) with a number from our block; the next block is taken when half of this one is left, so that by the time a
- * number is handed out all shards have read that it is (see NO_USER). A crash leaves a gap, never two GIDs for one user.
+ * Found ones are remembered (a bounded cache, the longest unused forgotten first). A new one is
+ * made by lahar_gid (fenced by the slot's epoch) with a number from our block. A block is used from
+ * the second poll after it was taken on, so that by the time a number is handed out all shards have
+ * read that it is (see NO_USER); until then those who need one wait. The next block is taken when
+ * half of this one is left; blocks grow while they do not suffice. A number whose fate is not known
+ * is not used again: a crash leaves a gap, never two GIDs for one user or one for two.
  */
 #ifndef ROUTER_IDENTITY_H
 #define ROUTER_IDENTITY_H
@@ -16,11 +20,12 @@
 struct identity;
 
 #define IDENTITY_BLOCK 1000u
+#define IDENTITY_BLOCK_MAX (64u * IDENTITY_BLOCK)
 
 struct identity_options {
     const char *prefix;
     uint32_t cache_max;   /* users */
-    uint32_t pending_max; /* look-ups in flight */
+    uint32_t pending_max; /* look-ups in flight, and users who wait for a number */
 };
 
 enum identity_outcome { IDENTITY_OK, IDENTITY_BUSY, IDENTITY_NO_USER };
@@ -38,14 +43,18 @@ struct identity *identity_new(const struct identity_options *options,
                               const struct identity_actions *actions, void *ctx);
 void identity_free(struct identity *identity);
 
-/* Answers through `resolved`, at once or later, exactly once. Site at most 32 bytes, user at most 128. */
+/* Answers through `resolved`, at once or later, exactly once. Site at most 32 bytes, user at most
+ * 128. */
 void identity_resolve(struct identity *identity, uint32_t edge, uint64_t req, struct span site,
                       struct span user, bool may_create);
-/* Redis is up: takes a first block. Down: what is pending is BUSY (replies come as NULL). */
+/* Redis is up: takes a first block. Down: what is pending is BUSY (replies come as NULL, and who
+ * waits is told). */
 void identity_up(struct identity *identity);
+void identity_down(struct identity *identity);
 void identity_reply(struct identity *identity, uint64_t tag, const struct reply *reply);
-/* The next number not yet in any block, as read by control; and whether this GID was ever in one. */
+/* The next number not yet in any block, as read by control about once a second. */
 void identity_poll(struct identity *identity, uint64_t next_gid);
+/* Whether this GID's number was ever in a block, as far as was read. */
 bool identity_handed_out(const struct identity *identity, uint64_t gid);
 
 #endif

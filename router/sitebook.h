@@ -1,7 +1,11 @@
-/* sitebook: the sites (tenants) as they stand in Redis, for pushing to edges. Pure: commands out, replies in.
+/* sitebook: the sites (tenants) as they stand in Redis, for pushing to edges. Pure: commands out,
+ * replies in.
  *
  *     <prefix>sites       hash: id -> packed Site (its revision inside)
  *     <prefix>sites_rev   counts every change
+ *
+ * Both change in one step (lahar_site), so whoever reads a revision, and then the sites, has all of
+ * it.
  */
 #ifndef ROUTER_SITEBOOK_H
 #define ROUTER_SITEBOOK_H
@@ -11,6 +15,9 @@
 
 struct sitebook;
 
+#define SITEBOOK_SITES_MAX 10000u
+#define SITEBOOK_WRITES_MAX 64u /* in flight */
+
 struct sitebook_actions {
     bool (*command)(void *ctx, const struct span *args, size_t count, uint64_t tag);
     /* `packed` is a Site message: new or changed; or `packed` is empty: the site is gone. */
@@ -19,15 +26,18 @@ struct sitebook_actions {
     void (*written)(void *ctx, uint64_t token, const char *error);
 };
 
-struct sitebook *sitebook_new(const char *prefix, const struct sitebook_actions *actions, void *ctx);
+struct sitebook *sitebook_new(const char *prefix, const struct sitebook_actions *actions,
+                              void *ctx);
 void sitebook_free(struct sitebook *book);
 
-/* The revision in Redis, about once a second: reads all anew if it is not ours. */
+/* The revision in Redis, about once a second: reads all anew if it is not ours. On a new connection
+ * to Redis replies to what was asked on the old one have come, as NULL. */
 void sitebook_poll(struct sitebook *book, uint64_t revision);
 void sitebook_reply(struct sitebook *book, uint64_t tag, const struct reply *reply);
 
-/* Adds or replaces (and counts the revision up); `written` is called once, later or at once. The site must have a valid id and
- * 1 to 8 keys of 32 bytes with a kid of 1 to 64: else `written` names what is wrong. */
+/* Adds or replaces (and counts the revision up); `written` is called once, later or at once. The
+ * site must have a valid id and 1 to 8 keys of 32 bytes with a kid of 1 to 64: else `written` names
+ * what is wrong. */
 void sitebook_put(struct sitebook *book, const Lahar__Link__V1__Site *site, uint64_t token);
 void sitebook_remove(struct sitebook *book, struct span id, uint64_t token);
 

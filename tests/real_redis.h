@@ -97,7 +97,7 @@ static inline struct redis *real_redis_connect(struct real_redis *server,
                                                const struct redis_events *events, void *ctx)
 {
     const struct redis_options options = {
-        .address = server->address, .timeout_ms = 30000, .commands_max = 1000};
+        .address = server->address, .timeout_ms = 30000, .commands_max = 100000};
     assert_true(server->connection_count < 16);
     return server->connections[server->connection_count++] =
                redis_new(server->loop, &options, events, ctx);
