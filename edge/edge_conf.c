@@ -1,0 +1,200 @@
+#include "edge/edge_conf.h"
+
+#include "base/address.h"
+#include "proto/slotmap.h"
+
+#define KIB 1024
+#define MIB (1024 * KIB)
+#define GIB ((int64_t)1024 * MIB)
+
+/* Behind a link that ZeroMQ does not empty: an announcement of some 500,000 sessions. */
+#define PENDING_BYTES_MAX (16u * 1024u * 1024u)
+#define IN_BYTES_MAX (64u * 1024u + 3u)
+
+static const struct conf_key keys[] = {
+    {"name", CONF_TEXT, "e1", 1, 24,
+     "This edge's name: its workers are e1/0, e1/1 and so on. Different on every edge."},
+    {"cluster.name", CONF_TEXT, "lahar", 1, 64,
+     "The cluster's name, the same everywhere: the audience (aud) of the sites' tokens."},
+    {"cluster.shards", CONF_LIST, "r1/0=tcp://127.0.0.1:7801,r1/1=tcp://127.0.0.1:7802", 1, 1024,
+     "All shards of the cluster and where they can be reached, NAME/NUMBER=tcp://HOST:PORT. Equal "
+     "on every router and every edge."},
+    {"listen", CONF_LIST, "tcp://127.0.0.1:7700", 1, 16,
+     "Where clients come in: tcp://ADDRESS:PORT or tls://ADDRESS:PORT, any number of each."},
+    {"workers", CONF_NUMBER, "1", 1, 256,
+     "Threads, each with its own connections and links. One a core that the edge may use."},
+    {"tls.certificate", CONF_TEXT, "", 0, 1024,
+     "PEM file with the certificate and its chain; needed with tls:// listeners. Read again on "
+     "SIGHUP."},
+    {"tls.key", CONF_TEXT, "", 0, 1024, "PEM file with its private key. Read again on SIGHUP."},
+    {"link.curve", CONF_FLAG, "true", 0, 1,
+     "Encrypt the links to the shards and make sure who they are. Equal on every router and edge."},
+    {"link.keys", CONF_TEXT, "/etc/lahar/keys", 0, 1024,
+     "Directory with edge.key and routers.allow (lahar keygen link). Read again on SIGHUP."},
+    {"link.window", CONF_SIZE, "1MiB", 64 * KIB, GIB,
+     "How much each shard may send ahead to a worker: memory for each of them."},
+    {"link.silence_ms", CONF_NUMBER, "3000", 1500, 60000,
+     "After so long without a sign a shard is away, and sends to its users are told BUSY."},
+    {"link.cut_off_ms", CONF_NUMBER, "15000", 1000, 600000,
+     "After so long without a shard the sessions of its slots are told to go to another edge."},
+    {"link.io_threads", CONF_NUMBER, "1", 1, 16, "Threads of ZeroMQ."},
+    {"link.frames_a_turn", CONF_NUMBER, "2048", 16, 65536,
+     "Frames taken from the links in one turn, about."},
+    {"link.fault_drop_every", CONF_NUMBER, "0", 0, 1000000,
+     "For tests: every n-th batch is lost on purpose. 0: none."},
+    {"heartbeat_ms", CONF_NUMBER, "30000", 1000, 600000,
+     "How often a client that has nothing to say says so. A session ends after two missed ones "
+     "and 5 s."},
+    {"drain_ms", CONF_NUMBER, "5000", 0, 600000,
+     "When leaving (SIGTERM): over how long clients are told to go, so that they do not all arrive "
+     "elsewhere at once."},
+    {"limits.connections", CONF_NUMBER, "100000", 1, 4000000,
+     "Connections of each worker; more are told EDGE_FULL. Descriptors (ulimit -n) must suffice "
+     "for all workers."},
+    {"limits.out_bytes", CONF_SIZE, "256KiB", 64 * KIB + 64, 64 * MIB,
+     "What may wait for a client that does not read; beyond it the client is closed as a slow "
+     "reader."},
+    {"limits.sndbuf", CONF_SIZE, "0", 0, 64 * MIB,
+     "Socket buffer for sending to a client, SO_SNDBUF. 0: the kernel's own choice."},
+    {"limits.progress_ms", CONF_NUMBER, "10000", 100, 600000,
+     "A client that takes none of what waits for it for so long is closed as a slow reader."},
+    {"limits.handshake_ms", CONF_NUMBER, "5000", 100, 60000, "Time for a TLS handshake."},
+    {"limits.hello_ms", CONF_NUMBER, "10000", 100, 600000,
+     "Time from there until the client's Hello."},
+    {"limits.login_ms", CONF_NUMBER, "3000", 100, 60000,
+     "Time that the cluster has for a login; then the client is told BUSY."},
+    {"limits.sends_in_flight", CONF_NUMBER, "32", 1, 256,
+     "Sends without an answer, for each session; more are told BUSY."},
+    {"limits.sends_per_s", CONF_NUMBER, "20", 0, 1000000,
+     "Sends a second, for each session; more are told BUSY and when to come again. 0: no limit."},
+    {"limits.sends_burst", CONF_NUMBER, "60", 1, 4000000,
+     "How many it may send at once after a pause."},
+    {"ops.listen", CONF_TEXT, "127.0.0.1:9100", 3, 256,
+     "Where /metrics, /healthz, /readyz and /version are served."},
+    {"log.level", CONF_TEXT, "info", 4, 5, "debug, info, warn or error. Read again on SIGHUP."},
+    {NULL, CONF_FLAG, NULL, 0, 0, NULL},
+};
+
+const struct conf_key *edge_conf_keys(void)
+{
+    return keys;
+}
+
+/* --- what the table cannot say ---------------------------------------------------------------- */
+
+static bool refuse(struct conf_error *error, const char *key, const char *value, const char *what)
+{
+    snprintf(error->text, sizeof error->text, "%s: '%.200s' %s", key, value, what);
+    return false;
+}
+
+static bool check_shards(const struct conf *conf, struct conf_error *error)
+{
+    for (size_t i = 0; i < conf_list_len(conf, "cluster.shards"); i++) {
+        struct span name, address, other, unused;
+        const char *entry = conf_list_at(conf, "cluster.shards", i);
+        if (!slotmap_parse_entry(span_text(entry), &name, &address))
+            return refuse(
+                error, "cluster.shards", entry,
+                "is not like r1/0=tcp://10.0.0.1:7801; write NAME/NUMBER=tcp://HOST:PORT");
+        for (size_t j = 0; j < i; j++)
+            if (slotmap_parse_entry(span_text(conf_list_at(conf, "cluster.shards", j)), &other,
+                                    &unused) &&
+                span_equal(name, other))
+                return refuse(error, "cluster.shards", entry,
+                              "names a shard that is there already; take one of them away");
+    }
+    return true;
+}
+
+static bool check_listen(const struct conf *conf, struct conf_error *error)
+{
+    bool tls = false;
+    for (size_t i = 0; i < conf_list_len(conf, "listen"); i++) {
+        const char *address = conf_list_at(conf, "listen", i);
+        if (!conn_address_valid(address))
+            return refuse(error, "listen", address,
+                          "is no address; write tcp://ADDRESS:PORT or tls://ADDRESS:PORT");
+        tls = tls || strncmp(address, "tls://", 6) == 0;
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(address, conf_list_at(conf, "listen", j)) == 0)
+                return refuse(error, "listen", address, "is there twice; take one of them away");
+    }
+    if (tls && (!*conf_text(conf, "tls.certificate") || !*conf_text(conf, "tls.key")))
+        return refuse(error, "tls.certificate", conf_text(conf, "tls.certificate"),
+                      "and tls.key must both be set when there is a tls:// listener");
+    return true;
+}
+
+bool edge_conf_check(const struct conf *conf, struct conf_error *error)
+{
+    struct address address;
+    const char *name = conf_text(conf, "name");
+    char worker[40];
+    snprintf(worker, sizeof worker, "%.24s/%d", name, (int)conf_number(conf, "workers"));
+    if (strchr(name, '/') != NULL || !slotmap_name_valid(span_text(worker)))
+        return refuse(error, "name", name, "is no name; use A-Z a-z 0-9 . _ -");
+    if (!check_shards(conf, error) || !check_listen(conf, error))
+        return false;
+    if (!address_parse(conf_text(conf, "ops.listen"), &address))
+        return refuse(error, "ops.listen", conf_text(conf, "ops.listen"),
+                      "is no address; write HOST:PORT");
+    if (conf_number(conf, "limits.sends_burst") < conf_number(conf, "limits.sends_in_flight") &&
+        conf_number(conf, "limits.sends_per_s") > 0)
+        return refuse(error, "limits.sends_burst", "",
+                      "must be at least limits.sends_in_flight, or no client can fill its window");
+    return true;
+}
+
+/* --- for those who need them ------------------------------------------------------------------ */
+
+static uint32_t number(const struct conf *conf, const char *name)
+{
+    return (uint32_t)conf_number(conf, name);
+}
+
+static const char *text_or_null(const struct conf *conf, const char *name)
+{
+    const char *text = conf_text(conf, name);
+    return *text ? text : NULL;
+}
+
+struct conn_options edge_conf_conns(const struct conf *conf)
+{
+    return (struct conn_options){
+        .conns_max = number(conf, "limits.connections"),
+        .out_bytes_max = number(conf, "limits.out_bytes"),
+        .in_bytes_max = IN_BYTES_MAX,
+        .progress_ms = number(conf, "limits.progress_ms"),
+        .handshake_ms = number(conf, "limits.handshake_ms"),
+        .sndbuf_bytes = number(conf, "limits.sndbuf"),
+        .tls_certificate = text_or_null(conf, "tls.certificate"),
+        .tls_key = text_or_null(conf, "tls.key"),
+    };
+}
+
+struct session_options edge_conf_sessions(const struct conf *conf)
+{
+    return (struct session_options){
+        .conns_max = number(conf, "limits.connections"),
+        .cluster_name = conf_text(conf, "cluster.name"),
+        .heartbeat_ms = number(conf, "heartbeat_ms"),
+        .hello_ms = number(conf, "limits.hello_ms"),
+        .login_ms = number(conf, "limits.login_ms"),
+        .cut_off_ms = number(conf, "link.cut_off_ms"),
+        .sends_in_flight = number(conf, "limits.sends_in_flight"),
+        .sends_per_s = number(conf, "limits.sends_per_s"),
+        .sends_burst = number(conf, "limits.sends_burst"),
+        .drain_ms = number(conf, "drain_ms"),
+    };
+}
+
+struct link_options edge_conf_link(const struct conf *conf)
+{
+    return (struct link_options){
+        .window_bytes = (uint64_t)conf_number(conf, "link.window"),
+        .silence_ms = number(conf, "link.silence_ms"),
+        .frames_a_turn = number(conf, "link.frames_a_turn"),
+        .pending_bytes_max = PENDING_BYTES_MAX,
+    };
+}

@@ -1,0 +1,20 @@
+/* edge_conf: the settings of lahar-edge. */
+#ifndef EDGE_EDGE_CONF_H
+#define EDGE_EDGE_CONF_H
+
+#include "base/conf.h"
+#include "edge/conn.h"
+#include "edge/session.h"
+
+const struct conf_key *edge_conf_keys(void);
+
+/* What the table cannot say: addresses, the list of shards, what belongs together. */
+MUST_CHECK bool edge_conf_check(const struct conf *conf, struct conf_error *error);
+
+/* The limits that they hold; texts borrow from `conf`. */
+struct conn_options edge_conf_conns(const struct conf *conf);
+/* All but names: what the worker and the shards are called. */
+struct session_options edge_conf_sessions(const struct conf *conf);
+struct link_options edge_conf_link(const struct conf *conf);
+
+#endif

@@ -1,0 +1,153 @@
+/* lahar-edge: client connections of the cluster, on worker threads. */
+#include "base/daemon.h"
+#include "base/log.h"
+#include "edge/edge_conf.h"
+#include "edge/edge_metrics.h"
+#include "edge/worker.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#define NAME_SIZE 40
+#define LOOK_MS 50
+/* What an orderly end may take beyond drain_ms: Goaway to close, and slow clients. */
+#define GRACE_MS 10000
+
+struct member {
+    char name[NAME_SIZE];
+    struct metrics *metrics;
+    struct worker *worker;
+};
+
+struct edge {
+    const struct daemon_program *program;
+    const struct conf *conf;
+    const char *path; /* of the settings; NULL: none */
+    struct keys *keys;
+    struct link_net *net;
+    struct metrics_registry *registry;
+    struct ops *ops;
+    struct member *members;
+    uint32_t count;
+};
+
+static void begin_links(struct edge *edge)
+{
+    struct keys_error error;
+    bool curve = conf_flag(edge->conf, "link.curve");
+    if (curve && !keys_load(conf_text(edge->conf, "link.keys"), KEYS_EDGE, edge->keys, &error))
+        log_die("%s", error.text);
+    edge->net = link_net_new(&(struct link_net_options){
+        .role = KEYS_EDGE,
+        .curve = curve,
+        .keys = edge->keys,
+        .io_threads = (uint32_t)conf_number(edge->conf, "link.io_threads"),
+    });
+}
+
+static void begin_workers(struct edge *edge)
+{
+    edge->count = (uint32_t)conf_number(edge->conf, "workers");
+    edge->members = calloc(edge->count, sizeof *edge->members);
+    edge->registry = metrics_registry_new(edge_metrics_table(), EDGE_METRICS);
+    assert(edge->members != NULL);
+    for (uint32_t i = 0; i < edge->count; i++) {
+        struct member *member = &edge->members[i];
+        snprintf(member->name, sizeof member->name, "%s/%u", conf_text(edge->conf, "name"), i);
+        member->metrics = metrics_registry_worker(edge->registry, member->name);
+    }
+    edge->ops = ops_new(conf_text(edge->conf, "ops.listen"), edge->registry, edge->program->name,
+                        LAHAR_VERSION);
+    for (uint32_t i = 0; i < edge->count; i++) {
+        struct member *member = &edge->members[i];
+        struct worker_options options = {
+            .conf = edge->conf,
+            .name = member->name,
+            .metrics = member->metrics,
+            .ops = ops_worker(edge->ops, member->name),
+        };
+        member->worker = worker_new(edge->net, &options);
+    }
+}
+
+static void reload(struct edge *edge)
+{
+    struct keys_error error;
+    daemon_reload_log_level(edge->program, edge->path);
+    if (conf_flag(edge->conf, "link.curve")) {
+        if (keys_load(conf_text(edge->conf, "link.keys"), KEYS_EDGE, edge->keys, &error))
+            link_net_reload(edge->net, edge->keys);
+        else
+            log_error("keys_unusable", LOG_TEXT("why", error.text));
+    }
+    for (uint32_t i = 0; i < edge->count; i++)
+        worker_reload(edge->members[i].worker);
+    log_info("reloaded");
+}
+
+static bool all_done(const struct edge *edge)
+{
+    for (uint32_t i = 0; i < edge->count; i++)
+        if (!worker_done(edge->members[i].worker))
+            return false;
+    return true;
+}
+
+/* A second SIGTERM means now. */
+static void leave(struct edge *edge)
+{
+    log_info("leaving");
+    ops_leaving(edge->ops);
+    for (uint32_t i = 0; i < edge->count; i++)
+        worker_leave(edge->members[i].worker);
+    int64_t left_ms = conf_number(edge->conf, "drain_ms") + GRACE_MS;
+    for (; !all_done(edge); left_ms -= LOOK_MS) {
+        if (daemon_wait(LOOK_MS) == DAEMON_LEAVE || left_ms <= 0) {
+            log_warn("left_at_once");
+            _exit(1);
+        }
+    }
+}
+
+static void end(struct edge *edge)
+{
+    for (uint32_t i = 0; i < edge->count; i++)
+        worker_free(edge->members[i].worker);
+    ops_free(edge->ops);
+    link_net_free(edge->net);
+    metrics_registry_free(edge->registry);
+    free(edge->members);
+    free(edge->keys);
+}
+
+int main(int argc, char **argv)
+{
+    const struct daemon_program program = {
+        .name = "lahar-edge",
+        .about = "An edge of a Lahar cluster: holds client connections, checks who they are, and "
+                 "passes their\nmessages to the router shards and back.",
+        .keys = edge_conf_keys(),
+        .check = edge_conf_check,
+    };
+    struct edge edge = {.program = &program};
+    struct conf *conf = daemon_begin(&program, argc, argv, &edge.path);
+    edge.conf = conf;
+    edge.keys = calloc(1, sizeof *edge.keys);
+    assert(edge.keys != NULL);
+    daemon_block_signals();
+    begin_links(&edge);
+    begin_workers(&edge);
+    for (uint32_t n = 0; n < conf_list_len(conf, "listen"); n++)
+        log_info("listening", LOG_TEXT("address", conf_list_at(conf, "listen", n)),
+                 LOG_UNSIGNED("port", worker_port(edge.members[0].worker, n)));
+    for (uint32_t i = 0; i < edge.count; i++)
+        worker_start(edge.members[i].worker);
+    log_info("started", LOG_TEXT("version", LAHAR_VERSION), LOG_UNSIGNED("workers", edge.count));
+    while (daemon_wait(-1) != DAEMON_LEAVE)
+        reload(&edge);
+    leave(&edge);
+    end(&edge);
+    log_info("left");
+    conf_free(conf);
+    return 0;
+}
