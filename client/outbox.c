@@ -407,9 +407,17 @@ void outbox_close(struct outbox *outbox)
 /* ---- answers ----------------------------------------------------------------------------------
  */
 
+/* Going back never goes forward: what was refused as BUSY must go out before what is behind it. */
+static bool is_there_already(const struct talk *talk, uint64_t seq)
+{
+    return talk->next && talk->next->seq != NO_SEQ && talk->next->seq <= seq;
+}
+
 /* What was transmitted from `seq` on goes out again. */
 static void go_back(struct outbox *outbox, struct talk *talk, uint64_t seq)
 {
+    if (is_there_already(talk, seq))
+        return;
     for (struct letter *letter = talk->first; letter; letter = letter->next) {
         if (letter->seq == NO_SEQ || letter->seq >= seq) {
             talk->next = letter;
@@ -438,10 +446,11 @@ static void on_busy(struct outbox *outbox, struct letter *letter, uint32_t retry
         return;
     }
     leave_queue(talk);
-    talk->next = letter;
-    for (struct letter *behind = letter; behind; behind = behind->next)
+    if (!is_there_already(talk, letter->seq))
+        talk->next = letter;
+    for (struct letter *behind = talk->next; behind; behind = behind->next)
         land(outbox, behind);
-    talk->went_back_to = letter->seq;
+    talk->went_back_to = talk->next->seq;
     talk->wait_until_ms = now_ms + (retry_after_ms > BUSY_MS_MIN ? retry_after_ms : BUSY_MS_MIN);
     if (!talk->waits) {
         talk->waits = true;
@@ -504,27 +513,32 @@ static void expire(struct outbox *outbox, uint64_t now_ms)
     }
 }
 
-void outbox_tick(struct outbox *outbox, uint64_t now_ms)
+static void end_waits(struct outbox *outbox, uint64_t now_ms)
 {
-    expire(outbox, now_ms);
-    /* What still waits to be written was not answered for that reason. */
-    bool has_room = outbox->open && outbox->actions.has_room(outbox->ctx);
-    for (uint32_t i = 0; i < outbox->flying_count && has_room; i++) {
-        struct letter *letter = outbox->flying[i];
-        struct talk *talk = letter->talk;
-        if (letter->sent_ms + outbox->options.retry_ms > now_ms || talk->waits ||
-            talk->queue == &outbox->again)
-            continue;
-        talk->went_back_to = 0;
-        talk->next = talk->first;
-        enter_queue(outbox, talk);
-    }
     for (uint32_t i = 0; i < outbox->talks.used_high && outbox->waiting_talks > 0; i++) {
         struct talk *talk = outbox->talks.by_index[i];
         if (!talk || !talk->waits || talk->wait_until_ms > now_ms)
             continue;
         stop_waiting(outbox, talk);
         talk->went_back_to = 0;
+        enter_queue(outbox, talk);
+    }
+}
+
+void outbox_tick(struct outbox *outbox, uint64_t now_ms)
+{
+    expire(outbox, now_ms);
+    end_waits(outbox, now_ms);
+    /* What still waits to be written was not answered for that reason. */
+    bool has_room = outbox->open && outbox->actions.has_room(outbox->ctx);
+    for (uint32_t i = 0; i < outbox->flying_count && has_room; i++) {
+        const struct letter *letter = outbox->flying[i];
+        struct talk *talk = letter->talk;
+        if (letter->sent_ms + outbox->options.retry_ms > now_ms || talk->waits ||
+            talk->next == talk->first)
+            continue;
+        talk->went_back_to = 0;
+        talk->next = talk->first;
         enter_queue(outbox, talk);
     }
     outbox_pump(outbox, now_ms);
