@@ -8,12 +8,8 @@
 #include "edge/session_table.h"
 #include "proto/client.pb-c.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#include <cmocka.h>
 
 #define RIG_SHARDS 4u
 #define RIG_CONNS 4096u
@@ -252,7 +248,7 @@ static inline void rig_say(struct rig *rig, struct conn_id id, const Lahar__V1__
     struct rig_frames out = {0};
     rig_delimit(&out, &frame->base);
     size_t used = session_bytes(rig->table, id, span_of(out.bytes, out.end));
-    assert_int_equal(used, out.end);
+    assert(used == out.end);
     free(out.bytes);
 }
 
@@ -313,45 +309,6 @@ static inline Lahar__V1__ServerFrame *rig_heard(struct rig *rig, struct conn_id 
     return frame;
 }
 
-/* The client was told this Error (and nothing before it), and is closed for it. */
-static inline void rig_expect_error(struct rig *rig, struct conn_id id, enum end_reason reason)
-{
-    Lahar__V1__ServerFrame *frame = rig_heard(rig, id);
-    assert_non_null(frame);
-    assert_int_equal(frame->frame_case, LAHAR__V1__SERVER_FRAME__FRAME_ERROR);
-    assert_int_equal(frame->error->reason, reason);
-    assert_int_equal(frame->error->text.len, strlen(reasons_end_text(reason)));
-    assert_memory_equal(frame->error->text.data, reasons_end_text(reason), frame->error->text.len);
-    lahar__v1__server_frame__free_unpacked(frame, NULL);
-    assert_null(rig_heard(rig, id));
-    assert_int_equal(rig->closed[id.slot], reason);
-    assert_true(rig_ledgers_hold(rig));
-}
-
-static inline void rig_expect_nack(struct rig *rig, struct conn_id id, enum nack_reason reason,
-                                   uint32_t retry_after_ms)
-{
-    Lahar__V1__ServerFrame *frame = rig_heard(rig, id);
-    assert_non_null(frame);
-    assert_int_equal(frame->frame_case, LAHAR__V1__SERVER_FRAME__FRAME_SEND_NACK);
-    assert_int_equal(frame->send_nack->reason, reason);
-    assert_int_equal(frame->send_nack->retry_after_ms, retry_after_ms);
-    assert_int_equal(frame->send_nack->cmid.len, GID_CMID_SIZE);
-    lahar__v1__server_frame__free_unpacked(frame, NULL);
-    assert_true(rig_ledgers_hold(rig));
-}
-
-static inline void rig_expect_deliver(struct rig *rig, struct conn_id id, uint64_t dseq,
-                                      size_t mid_len)
-{
-    Lahar__V1__ServerFrame *frame = rig_heard(rig, id);
-    assert_non_null(frame);
-    assert_int_equal(frame->frame_case, LAHAR__V1__SERVER_FRAME__FRAME_DELIVER);
-    assert_int_equal(frame->deliver->dseq, dseq);
-    assert_int_equal(frame->deliver->mid.len, mid_len);
-    lahar__v1__server_frame__free_unpacked(frame, NULL);
-}
-
 /* --- shards */
 
 static inline uint32_t rig_owner(uint64_t gid)
@@ -368,16 +325,6 @@ static inline Lahar__Link__V1__LinkFrame *rig_told(struct rig *rig, uint32_t sha
     Lahar__Link__V1__LinkFrame *frame =
         lahar__link__v1__link_frame__unpack(NULL, body.len, body.at);
     assert(frame != NULL);
-    return frame;
-}
-
-/* The next frame, which is of this type. */
-static inline Lahar__Link__V1__LinkFrame *rig_expect(struct rig *rig, uint32_t shard,
-                                                     Lahar__Link__V1__LinkFrame__FrameCase type)
-{
-    Lahar__Link__V1__LinkFrame *frame = rig_told(rig, shard);
-    assert_non_null(frame);
-    assert_int_equal(frame->frame_case, type);
     return frame;
 }
 
@@ -484,8 +431,7 @@ static inline struct conn_id rig_login(struct rig *rig, uint32_t place, uint64_t
     rig_resolved(rig, id, LAHAR__LINK__V1__RESOLVED__STATUS__OK, gid);
     rig_bound(rig, id, LAHAR__LINK__V1__BOUND__STATUS__OK, gid, "phone", session);
     Lahar__V1__ServerFrame *welcome = rig_heard(rig, id);
-    assert_non_null(welcome);
-    assert_int_equal(welcome->frame_case, LAHAR__V1__SERVER_FRAME__FRAME_WELCOME);
+    assert(welcome != NULL && welcome->frame_case == LAHAR__V1__SERVER_FRAME__FRAME_WELCOME);
     lahar__v1__server_frame__free_unpacked(welcome, NULL);
     rig_forget_told(rig);
     return id;

@@ -1,6 +1,6 @@
 /* announce: an owner that asks is told of every session of its slots, once; the digest follows
  * them. */
-#include "tests/session_rig.h"
+#include "tests/session_expect.h"
 
 static uint32_t of_shard(uint32_t shard, uint32_t gids)
 {

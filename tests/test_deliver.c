@@ -1,6 +1,6 @@
 /* deliver: the delivering half of the order rule: what is let through to a client, and what its
  * owner is told. */
-#include "tests/session_rig.h"
+#include "tests/session_expect.h"
 
 #define S1 rig_session(1, 1)
 

@@ -1,5 +1,5 @@
 /* login: from Hello to Bound, and every way in which it ends before. */
-#include "tests/session_rig.h"
+#include "tests/session_expect.h"
 
 static void say_hello(struct rig *rig, struct conn_id id, const Lahar__V1__Hello *hello)
 {

@@ -1,5 +1,5 @@
 /* sending: the sending half: what is forwarded, what is refused, and that each send ends once. */
-#include "tests/session_rig.h"
+#include "tests/session_expect.h"
 
 #define CONFIRMED LAHAR__V1__CLASS__CONFIRMED
 #define EPHEMERAL LAHAR__V1__CLASS__EPHEMERAL

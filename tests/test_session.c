@@ -1,6 +1,6 @@
 /* session: what a client may say at each point, what it is told, and that every session ends once.
  */
-#include "tests/session_rig.h"
+#include "tests/session_expect.h"
 
 static void say_send(struct rig *rig, struct conn_id id)
 {

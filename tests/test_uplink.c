@@ -1,5 +1,5 @@
 /* uplink: what an edge says to its shards, and does when they go. */
-#include "tests/session_rig.h"
+#include "tests/session_expect.h"
 
 static void expect_hello(struct rig *rig, uint32_t shard, uint32_t number)
 {

@@ -1,0 +1,74 @@
+/* Chunks of bytes from two clients, one of them bound, and frames from a shard, in any order:
+ * nothing is read that is not there, what is left over is less than a frame, and both ledgers hold
+ * after each chunk.
+ *
+ * The input: a byte that says whose chunk (or how much time passes), a byte of length, the chunk.
+ */
+#include "tests/session_rig.h"
+
+#define LEFT_OVER_MAX (FRAME_BODY_SIZE_MAX + FRAME_HEAD_SIZE_MAX)
+
+enum { UNBOUND, BOUND, FROM_SHARD, TIME, WHOSE };
+
+struct client {
+    struct conn_id id;
+    struct rig_frames left_over;
+};
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void reopen(struct rig *rig, struct client *client, uint32_t place)
+{
+    client->left_over.begin = client->left_over.end = 0;
+    client->id = place == BOUND ? rig_login(rig, place, RIG_GID, rig_session(1, ++rig->generation))
+                                : rig_open(rig, place);
+}
+
+static void client_says(struct rig *rig, struct client *client, struct span chunk)
+{
+    struct rig_frames *left = &client->left_over;
+    rig_keep(left, chunk);
+    /* Of exactly its size, so that a read past the end is seen. */
+    size_t len = left->end - left->begin;
+    uint8_t *bytes = malloc(len + 1);
+    assert(bytes != NULL);
+    memcpy(bytes, left->bytes + left->begin, len);
+    size_t used = session_bytes(rig->table, client->id, span_of(bytes, len));
+    assert(used <= len && len - used < LEFT_OVER_MAX);
+    left->begin += used;
+    free(bytes);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct rig *rig = rig_new(NULL);
+    struct client clients[2] = {0};
+    rig_cluster(rig, 1);
+    reopen(rig, &clients[UNBOUND], UNBOUND);
+    reopen(rig, &clients[BOUND], BOUND);
+    while (size >= 2) {
+        uint32_t whose = data[0] % WHOSE;
+        size_t len = data[1] < size - 2 ? data[1] : size - 2;
+        struct span chunk = span_of(data + 2, len);
+        if (whose == FROM_SHARD)
+            session_link_frame(rig->table, 0, chunk);
+        else if (whose == TIME)
+            rig_pass(rig, data[1] * UINT64_C(100));
+        else
+            client_says(rig, &clients[whose], chunk);
+        assert(rig_ledgers_hold(rig));
+        for (uint32_t place = 0; place < 2; place++) {
+            if (rig->closed[place] == END_NONE)
+                continue;
+            rig_close(rig, clients[place].id);
+            reopen(rig, &clients[place], place);
+        }
+        data += 2 + (whose == TIME ? 0 : len);
+        size -= 2 + (whose == TIME ? 0 : len);
+    }
+    assert(rig_ledgers_hold(rig));
+    free(clients[0].left_over.bytes);
+    free(clients[1].left_over.bytes);
+    rig_free(rig);
+    return 0;
+}
