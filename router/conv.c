@@ -1,0 +1,153 @@
+#include "router/conv.h"
+
+#include "base/left_out.h"
+#include "base/map.h"
+#include "base/pool.h"
+#include "proto/gid.h"
+
+#include <stdlib.h>
+
+struct conv_table {
+    struct pool pool;
+    struct map map;
+    struct ring by_idle; /* those not held, the longest idle first */
+};
+
+static uint64_t hash_of(const struct conv_key *key)
+{
+    /* The map reads the upper half, which the odd constant changes with the class. */
+    return gid_session_mix(key->to, key->from, key->device) + key->class * 0x9e3779b97f4a7c15u;
+}
+
+static struct conv *at(const struct conv_table *table, uint32_t index)
+{
+    return pool_at(&table->pool, index);
+}
+
+static bool same(const void *ctx, uint32_t index, const void *wanted)
+{
+    const struct conv_key *a = &at(ctx, index)->key, *b = wanted;
+    return a->from == b->from && a->device == b->device && a->to == b->to && a->class == b->class;
+}
+
+struct conv_table *conv_table_new(uint32_t convs_max)
+{
+    struct conv_table *table = calloc(1, sizeof *table);
+    assert(table != NULL);
+    pool_init(&table->pool, sizeof(struct conv), convs_max);
+    map_init(&table->map);
+    ring_init(&table->by_idle);
+    return table;
+}
+
+void conv_table_free(struct conv_table *table)
+{
+    if (table == NULL)
+        return;
+    map_free(&table->map);
+    pool_free(&table->pool);
+    free(table);
+}
+
+struct conv *conv_find(const struct conv_table *table, const struct conv_key *key)
+{
+    uint32_t index = map_find(&table->map, hash_of(key), same, table, key);
+    return index == MAP_NONE ? NULL : at(table, index);
+}
+
+struct conv *conv_oldest(const struct conv_table *table)
+{
+    return ring_empty(&table->by_idle) ? NULL : RING_OF(table->by_idle.next, struct conv, by_idle);
+}
+
+struct conv *conv_make(struct conv_table *table, const struct conv_key *key, uint64_t now_ms)
+{
+    uint32_t index = pool_take(&table->pool);
+    if (index == POOL_NONE)
+        return NULL;
+    struct conv *conv = at(table, index);
+    conv->key = *key;
+    conv->index = index;
+    conv->idle_since_ms = now_ms;
+    ring_init(&conv->pending);
+    ring_init(&conv->known);
+    ring_init(&conv->by_idle);
+    ring_add(&table->by_idle, &conv->by_idle);
+    map_add(&table->map, hash_of(key), index);
+    return conv;
+}
+
+void conv_forget(struct conv_table *table, struct conv *conv)
+{
+    assert(!conv->held && ring_empty(&conv->pending) && ring_empty(&conv->known));
+    ring_remove(&conv->by_idle);
+    map_remove(&table->map, hash_of(&conv->key), conv->index);
+    pool_give(&table->pool, conv->index);
+}
+
+void conv_hold(struct conv_table *table, struct conv *conv, bool held, uint64_t now_ms)
+{
+    conv->held = held;
+    ring_remove(&conv->by_idle);
+    if (held)
+        return;
+    conv->idle_since_ms = now_ms;
+    ring_add(&table->by_idle, &conv->by_idle);
+}
+
+static void begin_session(struct conv *conv, uint64_t session)
+{
+    conv->session = session;
+    conv->last = conv->settled = 0;
+    conv->refused = false;
+}
+
+enum conv_verdict conv_judge(struct conv *conv, const struct conv_place *place, uint64_t *expected)
+{
+    if (conv != NULL && place->session < conv->session)
+        return CONV_OLD;
+    if (conv != NULL && place->session > conv->session)
+        begin_session(conv, place->session);
+    uint64_t last = conv == NULL ? 0 : conv->last;
+    uint64_t settled = place->settled;
+    /* What was overtaken on its way may be answered and forgotten: it must not be taken again. */
+    if (conv != NULL && conv->settled > settled)
+        settled = conv->settled;
+    else if (conv != NULL)
+        conv->settled = settled;
+    if (LEFT_OUT(SEQ) || place->seq == settled)
+        return CONV_TAKE;
+    bool follows = last != 0 && place->seq == last + 1 && place->seq > settled;
+    if (follows && !conv->refused)
+        return CONV_TAKE;
+    *expected = last == 0 || last < settled || follows ? settled : last + 1;
+    return follows ? CONV_REFUSE_ONLY : CONV_GAP;
+}
+
+void conv_taken(struct conv *conv, const struct conv_place *place)
+{
+    conv->session = place->session;
+    conv->last = place->seq;
+    conv->refused = false;
+    if (conv->settled < place->settled)
+        conv->settled = place->settled;
+}
+
+void conv_refused(struct conv *conv, const struct conv_place *place)
+{
+    conv_taken(conv, place);
+    conv->refused = true;
+}
+
+void conv_seen(struct conv *conv, const struct conv_place *place)
+{
+    uint64_t expected;
+    if (place->seq > conv->last || place->session > conv->session)
+        if (conv_judge(conv, place, &expected) == CONV_TAKE && place->seq > conv->last)
+            conv_taken(conv, place);
+}
+
+void conv_reset(struct conv *conv)
+{
+    conv->last = 0;
+}
