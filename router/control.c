@@ -39,6 +39,7 @@ struct control {
     uint32_t next_slot;     /* to raise or keep */
     uint32_t slots_awaited; /* asked, not answered */
     bool slots_running;
+    uint32_t floor; /* what the epochs are raised to at least */
 
     uint64_t poll_next_ms;
     uint32_t poll_awaited;
@@ -183,6 +184,10 @@ static bool ask_slots(struct control *control, const uint32_t *slots, uint32_t c
         args[n++] = span_text(control->keys[i]);
     }
     args[n++] = span_text(control->who);
+    if (!keep) {
+        snprintf(control->numbers[0], sizeof control->numbers[0], "%u", control->floor);
+        args[n++] = span_text(control->numbers[0]);
+    }
     for (uint32_t i = 0; keep && i < count; i++) {
         snprintf(control->numbers[i], sizeof control->numbers[i], "%u", control->epochs[slots[i]]);
         args[n++] = span_text(control->numbers[i]);
@@ -196,6 +201,22 @@ static void become_owner(struct control *control)
     control->fences_checked = true;
     log_info("owner", LOG_TEXT("shard", control->name));
     control->actions.on_owner(control->ctx);
+}
+
+/* All our slots get one epoch, so that edges can be told them in few runs: what differs is raised
+ * once more. */
+static bool epochs_differ(struct control *control)
+{
+    uint32_t lowest = UINT32_MAX, highest = 0;
+    for (uint32_t slot = 0; slot < GID_SLOTS; slot++) {
+        if (!is_ours(control, slot))
+            continue;
+        uint32_t epoch = control->epochs[slot];
+        lowest = epoch < lowest ? epoch : lowest;
+        highest = epoch > highest ? epoch : highest;
+    }
+    control->floor = highest + 1;
+    return lowest < highest;
 }
 
 static void go_on_with_slots(struct control *control)
@@ -212,6 +233,10 @@ static void go_on_with_slots(struct control *control)
             continue;
         if (control->slots_awaited > 0)
             return;
+        if (!keep && epochs_differ(control)) {
+            control->next_slot = 0;
+            continue;
+        }
         control->slots_running = false;
         if (keep)
             control->fences_checked = true;
@@ -226,7 +251,7 @@ static void begin_slots(struct control *control)
     control->lease_asked = false;
     control->poll_awaited = 0;
     control->slots_running = true;
-    control->next_slot = control->slots_awaited = 0;
+    control->next_slot = control->slots_awaited = control->floor = 0;
     go_on_with_slots(control);
 }
 

@@ -1,14 +1,21 @@
 /* functions: what every connection to Redis begins with: our function library, and a look at one
  * setting. Pure.
  *
- *     lahar_lease  1 lease           who, ms      takes or renews a lease; ms 0: gives it back. 0:
- * another holds it, 1: ours still, 2: nobody held it lahar_raise  1+n lease fences  who adds 1 to
- * each fence; their values. NOTOWNER unless who holds the lease lahar_keep   1+n lease fences  who,
- * epochs  writes fences that are gone or lower anew; how many are higher. NOTOWNER lahar_block  1
- * counter         floor, n     takes n numbers not below floor; the first lahar_gid    2 ids fence
- * epoch, field, gid   the GID of a user, made now if there is none. FENCED if the epoch is not the
- * fence's lahar_site   2 sites rev       id, packed   writes a Site with the next revision in it
- * (packed empty: removes it); the revision, or 0 if there was nothing to remove
+ *     name, keys, arguments
+ *     lahar_lease (lease) who, ms
+ *         takes or renews a lease, or gives it back with ms 0.
+ *         0: another holds it; 1: it was ours; 2: nobody held it
+ *     lahar_raise (lease, fences) who, floor
+ *         adds 1 to each fence, or more, so that it is not below floor. Their values, or NOTOWNER
+ *     lahar_keep (lease, fences) who, epochs
+ *         writes fences that are gone or lower anew. How many are higher, or NOTOWNER
+ *     lahar_block (counter) floor, n
+ *         takes n numbers not below floor. The first
+ *     lahar_gid (ids, fence) epoch, field, gid
+ *         the GID of a user, made now if there is none. FENCED if the fence has another epoch
+ *     lahar_site (sites, revision) id, packed
+ *         writes a Site with the next revision in it; packed empty: removes it. The revision, or 0
+ *         if there was nothing to remove
  */
 #ifndef ROUTER_FUNCTIONS_H
 #define ROUTER_FUNCTIONS_H
