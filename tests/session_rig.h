@@ -38,6 +38,8 @@ struct rig {
 
 static inline void rig_keep(struct rig_frames *frames, struct span bytes)
 {
+    if (bytes.len == 0)
+        return;
     if (frames->begin == frames->end)
         frames->begin = frames->end = 0;
     if (frames->end + bytes.len > frames->room) {
@@ -52,10 +54,10 @@ static inline void rig_keep(struct rig_frames *frames, struct span bytes)
 /* The next whole frame; empty if there is none. */
 static inline struct span rig_take(struct rig_frames *frames, size_t size_max)
 {
-    struct span input = {frames->bytes + frames->begin, frames->end - frames->begin};
     struct span body = {NULL, 0};
-    if (input.len == 0)
+    if (frames->begin == frames->end)
         return body;
+    struct span input = {frames->bytes + frames->begin, frames->end - frames->begin};
     enum frame_status status = frame_take(&input, size_max, &body);
     assert(status == FRAME_READY);
     frames->begin = frames->end - input.len;
