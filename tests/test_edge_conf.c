@@ -1,0 +1,112 @@
+/* edge_conf: the defaults are right, and what the table cannot say is refused with the key that is
+ * wrong. */
+#include "edge/edge_conf.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static struct conf *load(const char *text)
+{
+    struct conf_error error;
+    struct conf *conf =
+        conf_load_text("lahar-edge", edge_conf_keys(), "edge.yaml", span_text(text), &error);
+    if (conf == NULL)
+        fail_msg("%s", error.text);
+    return conf;
+}
+
+static void the_defaults_are_right(void **state)
+{
+    (void)state;
+    struct conf_error error;
+    struct conf *conf = load("");
+    assert_true(edge_conf_check(conf, &error));
+    struct session_options sessions = edge_conf_sessions(conf);
+    assert_int_equal(sessions.heartbeat_ms, 30000);
+    assert_int_equal(sessions.hello_ms, 10000);
+    assert_int_equal(sessions.sends_in_flight, 32);
+    assert_int_equal(sessions.sends_per_s, 20);
+    assert_int_equal(sessions.sends_burst, 60);
+    assert_int_equal(sessions.cut_off_ms, 15000);
+    struct conn_options conns = edge_conf_conns(conf);
+    assert_int_equal(conns.conns_max, sessions.conns_max);
+    assert_int_equal(conns.out_bytes_max, 256 * 1024);
+    assert_int_equal(conns.progress_ms, 10000);
+    assert_int_equal(conns.handshake_ms, 5000);
+    assert_null(conns.tls_certificate);
+    struct link_options link = edge_conf_link(conf);
+    assert_int_equal(link.window_bytes, 1024 * 1024);
+    conf_free(conf);
+}
+
+static void what_it_prints_it_takes(void **state)
+{
+    (void)state;
+    char *text;
+    size_t len;
+    FILE *out = open_memstream(&text, &len);
+    assert_non_null(out);
+    conf_print("lahar-edge", edge_conf_keys(), out);
+    fclose(out);
+    struct conf_error error;
+    struct conf *conf = load(text);
+    assert_true(edge_conf_check(conf, &error));
+    conf_free(conf);
+    free(text);
+}
+
+static void refuses_what_cannot_be_and_names_the_key(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"name: e/1", "name"},
+        {"name: \"my edge\"", "name"},
+        {"cluster: {shards: [r1=tcp://a:1]}", "cluster.shards"},
+        {"cluster: {shards: [r1/0=a:1]}", "cluster.shards"},
+        {"cluster: {shards: [\"r1/0=tcp://a:1\", \"r1/0=tcp://b:1\"]}", "cluster.shards"},
+        {"listen: [\"udp://1.2.3.4:5\"]", "listen"},
+        {"listen: [\"tcp://1.2.3.4\"]", "listen"},
+        {"listen: [\"tcp://1.2.3.4:70000\"]", "listen"},
+        {"listen: [\"tcp://1.2.3.4:7\", \"tcp://1.2.3.4:7\"]", "listen"},
+        {"listen: [\"tls://1.2.3.4:7\"]", "tls.certificate"},
+        {"listen: [\"tls://1.2.3.4:7\"]\ntls: {key: a}", "tls.certificate"},
+        {"ops: {listen: nowhere}", "ops.listen"},
+        {"limits: {sends_burst: 10}", "limits.sends_burst"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct conf_error error = {""};
+        struct conf *conf = load(cases[i][0]);
+        if (edge_conf_check(conf, &error))
+            fail_msg("taken: %s", cases[i][0]);
+        size_t len = strlen(cases[i][1]);
+        assert_memory_equal(error.text, cases[i][1], len);
+        assert_int_equal(error.text[len], ':');
+        conf_free(conf);
+    }
+}
+
+static void takes_several_listeners_of_both_kinds(void **state)
+{
+    (void)state;
+    struct conf_error error;
+    struct conf *conf = load("listen: [\"tcp://0.0.0.0:7700\", \"tls://[::]:7701\"]\n"
+                             "tls: {certificate: a.pem, key: b.pem}\n"
+                             "limits: {sends_per_s: 0, sends_burst: 1}\n");
+    assert_true(edge_conf_check(conf, &error));
+    assert_string_equal(edge_conf_conns(conf).tls_certificate, "a.pem");
+    conf_free(conf);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_defaults_are_right),
+        cmocka_unit_test(what_it_prints_it_takes),
+        cmocka_unit_test(refuses_what_cannot_be_and_names_the_key),
+        cmocka_unit_test(takes_several_listeners_of_both_kinds),
+    };
+    return cmocka_run_group_tests_name("edge_conf", tests, NULL, NULL);
+}
