@@ -1,5 +1,4 @@
-/* worker: the parts put together, with real sockets and a real link to a scripted shard. Threads:
- * yes. */
+/* worker: the parts together, on real sockets and a real link. Threads: yes. */
 #include "edge/worker.h"
 
 #include "base/log.h"
