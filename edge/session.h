@@ -1,24 +1,29 @@
 /* session: what a client may say, what it is told, and what its edge must remember for it.
  *
  *            Hello            Resolved            Bound
- *     FRESH -------> RESOLVING -------> BINDING -------> BOUND        (LOOKUP before, for a site not yet known)
+ *     FRESH -------> RESOLVING -------> BINDING -------> BOUND        (LOOKUP before, for a site
+ * not yet known)
  *
- * Pure: the conns, the links, the clock and randomness are the caller's; the simulator runs the same object. One table a
- * worker; a session is named by its conn. Frames of one turn go out through the actions at once (they only queue).
+ * Pure: the conns, the links, the clock and randomness are the caller's; the simulator runs the
+ * same object. One table a worker; a session is named by its conn. Frames of one turn go out
+ * through the actions at once (they only queue).
  *
- * Sending half: stamps the client's Send and forwards it to the owner of slot(to); nacks only what it could not give to the
- * link; remembers up to 32 sends in flight a session so that each accepted send ends once in the ledger: acked, nacked by
- * reason, unknown, shed, passed on, or repeated (the same cmid while the first is in flight).
+ * Sending half: stamps the client's Send and forwards it to the owner of slot(to); nacks only what
+ * it could not give to the link; remembers up to 32 sends in flight a session so that each accepted
+ * send ends once in the ledger: acked, nacked by reason, unknown, shed, passed on, or repeated (the
+ * same cmid while the first is in flight).
  *
- * Delivering half: lets only the next dseq of the slot's current epoch through; on a gap drops and says DeliveryGap once for
- * that place, again when something moved or RETRY_MS later; answers a repeated delivery that the client has acknowledged
- * with the last LinkReceived again. A delivery for a session that is not here is answered NoSession. Ledger of deliveries:
- * made, acknowledged, passed on (EPHEMERAL), superseded (repeats), dropped by reason; in flight is walked.
+ * Delivering half: lets only the next dseq of the slot's current epoch through; on a gap drops and
+ * says DeliveryGap once for that place, again when something moved or RETRY_MS later; answers a
+ * repeated delivery that the client has acknowledged with the last LinkReceived again. A delivery
+ * for a session that is not here is answered NoSession. Ledger of deliveries: made, acknowledged,
+ * passed on (EPHEMERAL), superseded (repeats), dropped by reason; in flight is walked.
  *
- * Towards shards: on link up says EdgeHello; once it has a number and was told Owned, announces its sessions of those slots
- * (1,000 a frame, then AnnounceDone with the count); takes deliveries of these slots with that epoch only; sends Digest each
- * second. A login that is not answered in login_ms is ended as BUSY, and a Bound that comes too late is unbound.
- * Cut off from a shard for cut_off_ms: Goaway(CUT_OFF) to the sessions of its slots, then they are closed.
+ * Towards shards: on link up says EdgeHello; once it has a number and was told Owned, announces its
+ * sessions of those slots (1,000 a frame, then AnnounceDone with the count); takes deliveries of
+ * these slots with that epoch only; sends Digest each second. A login that is not answered in
+ * login_ms is ended as BUSY, and a Bound that comes too late is unbound. Cut off from a shard for
+ * cut_off_ms: Goaway(CUT_OFF) to the sessions of its slots, then they are closed.
  */
 #ifndef EDGE_SESSION_H
 #define EDGE_SESSION_H
@@ -33,17 +38,17 @@ struct session_table;
 
 struct session_options {
     uint32_t conns_max;
-    const char *edge_name;         /* "e1/0" */
-    const char *cluster_name;      /* audience of tokens */
+    const char *edge_name;          /* "e1/0" */
+    const char *cluster_name;       /* audience of tokens */
     const char *const *shard_names; /* the link's peer number is the index here */
     uint32_t shards;
-    uint32_t heartbeat_ms;    /* 30000; two missed and the session ends */
-    uint32_t hello_ms;        /* 10000 */
-    uint32_t login_ms;        /* 3000 */
-    uint32_t cut_off_ms;      /* 15000 */
-    uint32_t sends_in_flight; /* 32 */
+    uint32_t heartbeat_ms;             /* 30000; two missed and the session ends */
+    uint32_t hello_ms;                 /* 10000 */
+    uint32_t login_ms;                 /* 3000 */
+    uint32_t cut_off_ms;               /* 15000 */
+    uint32_t sends_in_flight;          /* 32 */
     uint32_t sends_per_s, sends_burst; /* per device: 20, 60; 0: no limit */
-    uint32_t drain_ms;        /* leaving: how long Goaways are spread at most */
+    uint32_t drain_ms;                 /* leaving: how long Goaways are spread at most */
 };
 
 struct session_actions {
@@ -77,8 +82,8 @@ void session_link_down(struct session_table *table, uint32_t shard);
 /* About every 100 ms: deadlines, digests, gauges. */
 void session_tick(struct session_table *table);
 
-/* Leaving: no logins any more; Goaway(EDGE_LEAVING) to all, spread over at most drain_ms, each closed 1 s later unless it left
- * before. True from session_left on when nobody is left. */
+/* Leaving: no logins any more; Goaway(EDGE_LEAVING) to all, spread over at most drain_ms, each
+ * closed 1 s later unless it left before. True from session_left on when nobody is left. */
 void session_leave(struct session_table *table);
 bool session_left(const struct session_table *table);
 
