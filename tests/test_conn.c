@@ -3,6 +3,7 @@
 #include "proto/client.pb-c.h"
 #include "tests/conn_world.h"
 
+#include <netinet/tcp.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -229,6 +230,45 @@ static void a_stale_id_is_ignored_though_its_slot_lives_again(void **state)
     conn_close(world->table, world->last, END_KICKED);
     hears_exactly_then_the_end(world, second, "for the living");
     close(second);
+}
+
+static void what_is_sent_after_the_turn_has_ended_does_not_wait_for_an_event(void **state)
+{
+    struct world *world = *state;
+    int fd = dial_open(world);
+    turns(world, 1);
+    assert_int_not_equal(loop_wait_ms(world->loop), 0);
+    conn_send(world->table, world->last, span_text("now"));
+    assert_int_equal(loop_wait_ms(world->loop), 0);
+    close(fd);
+}
+
+static int server_side_of(int client)
+{
+    struct sockaddr_in own, peer;
+    socklen_t len = sizeof own;
+    assert_int_equal(getsockname(client, (struct sockaddr *)&own, &len), 0);
+    for (int fd = 3; fd < 1024; fd++) {
+        len = sizeof peer;
+        if (getpeername(fd, (struct sockaddr *)&peer, &len) == 0 && peer.sin_port == own.sin_port)
+            return fd;
+    }
+    fail_msg("no such socket");
+    return -1;
+}
+
+static void accepted_sockets_have_the_options_of_their_listener(void **state)
+{
+    struct world *world = *state;
+    int client = dial_open(world), fd = server_side_of(client), value = 0;
+    socklen_t len = sizeof value;
+    assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &value, &len), 0);
+    assert_int_equal(value, 1);
+    assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &value, &len), 0);
+    assert_int_equal(value, 2 * world->options.sndbuf_bytes); /* the kernel doubles it */
+    assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
+    assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    close(client);
 }
 
 static void closing_makes_the_id_stale_at_once_and_frees_the_slot_later(void **state)
@@ -559,6 +599,8 @@ int main(void)
         TEST(what_comes_before_the_peers_end_is_still_heard, set_up),
         TEST(a_reset_is_a_peer_that_left, set_up),
         TEST(a_stale_id_is_ignored_though_its_slot_lives_again, set_up),
+        TEST(what_is_sent_after_the_turn_has_ended_does_not_wait_for_an_event, set_up),
+        TEST(accepted_sockets_have_the_options_of_their_listener, set_up_hasty),
         TEST(closing_makes_the_id_stale_at_once_and_frees_the_slot_later, set_up),
         TEST(slots_that_were_used_come_before_new_ones, set_up),
         TEST(on_closed_may_speak_to_others, set_up),
