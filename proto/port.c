@@ -52,9 +52,7 @@ static struct port *new_port(struct zap *zap, const struct port_place *place, co
 
 static void close_sockets(struct port *port)
 {
-    if (port->monitor != NULL)
-        zmq_close(port->monitor);
-    zmq_close(port->socket);
+    zap_close(port->socket, port->monitor);
     port->socket = port->monitor = NULL;
 }
 

@@ -191,8 +191,7 @@ static void self_test(struct zap *zap)
         (void)zmq_poll(&item, 1, 50);
         event = zap_monitor_next(monitor);
     }
-    zmq_close(monitor);
-    zmq_close(dealer);
+    zap_close(dealer, monitor);
     zmq_close(router);
     if (event == ZAP_JOINED)
         log_die("the self-test of the links failed: a stranger's key was let in; "
@@ -389,9 +388,12 @@ void *zap_monitor(struct zap *zap, void *socket)
     if (zmq_socket_monitor(socket, address, events) != 0)
         return NULL;
     void *monitor = zmq_socket(zap->context, ZMQ_PAIR);
-    if (monitor == NULL)
+    if (monitor == NULL) {
+        zmq_socket_monitor(socket, NULL, 0);
         return NULL;
+    }
     set_int(monitor, ZMQ_LINGER, 0);
+    set_int(monitor, ZMQ_RCVHWM, 0); /* at the limit ZeroMQ's own threads would wait for us */
     int result = zmq_connect(monitor, address);
     assert(result == 0);
     /* Only one who has found nothing is told of more: without this look ZMQ_FD would stay still. */
@@ -400,6 +402,17 @@ void *zap_monitor(struct zap *zap, void *socket)
     result = zmq_getsockopt(monitor, ZMQ_EVENTS, &ready, &size);
     assert(result == 0);
     return monitor;
+}
+
+void zap_close(void *socket, void *monitor)
+{
+    /* First no more is told, then nobody listens: ZeroMQ's own threads tell, and wait for a
+     * listener. */
+    if (monitor != NULL)
+        zmq_socket_monitor(socket, NULL, 0);
+    zmq_close(socket);
+    if (monitor != NULL)
+        zmq_close(monitor);
 }
 
 static enum zap_event event_of(uint16_t event)

@@ -55,6 +55,8 @@ enum zap_event {
  */
 void *zap_monitor(struct zap *zap, void *socket);
 enum zap_event zap_monitor_next(void *monitor);
+/* Both; `monitor` may be NULL. */
+void zap_close(void *socket, void *monitor);
 
 /* The descriptor to watch (edge-triggered, see zmq_getsockopt(3), ZMQ_FD). */
 int zap_fd(void *socket);
