@@ -2,23 +2,20 @@
 
 #include <stdlib.h>
 
-struct route {
-    uint64_t map_epoch; /* of the map that said so */
-    uint32_t epoch;     /* the slot's */
-    uint32_t shard;
-};
-
+/* By slot; what each frame asks for first lies close together. */
 struct route_table {
+    uint16_t shard[GID_SLOTS];
+    uint32_t epoch[GID_SLOTS];          /* the slot's */
+    uint64_t slot_map_epoch[GID_SLOTS]; /* of the map that said so */
+    uint64_t map_epoch;                 /* of the newest whole map */
     uint32_t shards;
-    uint64_t map_epoch;
     char (*names)[SLOTMAP_NAME_MAX + 1];
-    struct route routes[GID_SLOTS];
 };
 
 struct route_table *route_table_new(const char *const *names, uint32_t shards)
 {
     struct route_table *routes = calloc(1, sizeof *routes);
-    assert(routes != NULL && shards > 0);
+    assert(routes != NULL && shards > 0 && shards < UINT16_MAX);
     routes->shards = shards;
     routes->names = calloc(shards, sizeof *routes->names);
     assert(routes->names != NULL);
@@ -29,7 +26,7 @@ struct route_table *route_table_new(const char *const *names, uint32_t shards)
     }
     struct slotmap *even = slotmap_new_even(names, shards);
     for (uint32_t slot = 0; slot < GID_SLOTS; slot++)
-        routes->routes[slot].shard = slotmap_owner(even, slot);
+        routes->shard[slot] = (uint16_t)slotmap_owner(even, slot);
     slotmap_free(even);
     return routes;
 }
@@ -45,13 +42,13 @@ void route_table_free(struct route_table *routes)
 uint32_t route_shard(const struct route_table *routes, uint32_t slot)
 {
     assert(slot < GID_SLOTS);
-    return routes->routes[slot].shard;
+    return routes->shard[slot];
 }
 
 uint32_t route_epoch(const struct route_table *routes, uint32_t slot)
 {
     assert(slot < GID_SLOTS);
-    return routes->routes[slot].epoch;
+    return routes->epoch[slot];
 }
 
 uint64_t route_map_epoch(const struct route_table *routes)
@@ -83,11 +80,10 @@ enum route_news route_take_map(struct route_table *routes, struct span packed)
         ours[i] = route_find(routes, span_text(slotmap_name(map, i)));
     routes->map_epoch = epoch;
     for (uint32_t slot = 0; slot < GID_SLOTS; slot++) {
-        struct route *route = &routes->routes[slot];
-        if (route->map_epoch > epoch)
+        if (routes->slot_map_epoch[slot] > epoch)
             continue;
-        route->map_epoch = epoch;
-        route->shard = ours[slotmap_owner(map, slot)];
+        routes->slot_map_epoch[slot] = epoch;
+        routes->shard[slot] = (uint16_t)ours[slotmap_owner(map, slot)];
     }
     slotmap_free(map);
     return ROUTE_TAKEN;
@@ -98,13 +94,12 @@ enum route_news route_take_slot(struct route_table *routes, uint32_t slot, uint6
 {
     if (slot >= GID_SLOTS || shard > routes->shards)
         return ROUTE_BAD;
-    struct route *route = &routes->routes[slot];
-    if (map_epoch <= route->map_epoch)
+    if (map_epoch <= routes->slot_map_epoch[slot])
         return ROUTE_OLD;
-    route->map_epoch = map_epoch;
-    if (route->shard == shard)
+    routes->slot_map_epoch[slot] = map_epoch;
+    if (routes->shard[slot] == shard)
         return ROUTE_OLD;
-    route->shard = shard;
+    routes->shard[slot] = (uint16_t)shard;
     return ROUTE_TAKEN;
 }
 
@@ -113,10 +108,10 @@ enum route_news route_take_owned(struct route_table *routes, uint32_t slot, uint
 {
     if (slot >= GID_SLOTS || shard >= routes->shards || epoch == 0)
         return ROUTE_BAD;
-    struct route *route = &routes->routes[slot];
-    if (epoch < route->epoch || (epoch == route->epoch && shard != route->shard))
+    uint32_t known = routes->epoch[slot];
+    if (epoch < known || (epoch == known && shard != routes->shard[slot]))
         return ROUTE_OLD;
-    route->epoch = epoch;
-    route->shard = shard;
+    routes->epoch[slot] = epoch;
+    routes->shard[slot] = (uint16_t)shard;
     return ROUTE_TAKEN;
 }
