@@ -75,7 +75,6 @@ static size_t numbered(struct session_table *table, uint32_t shard, struct sessi
         return EDGE_METRIC_DROPPED_GAP;
     }
     s->dseq_let = dseq;
-    s->gap_place = 0;
     hand_over(table, s, deliver, dseq);
     return EDGE_METRICS;
 }

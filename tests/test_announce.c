@@ -2,6 +2,13 @@
  * them. */
 #include "tests/session_expect.h"
 
+static void ignore_send(void *ctx, struct conn_id id, struct span bytes)
+{
+    (void)ctx;
+    (void)id;
+    (void)bytes;
+}
+
 static uint32_t of_shard(uint32_t shard, uint32_t gids)
 {
     uint32_t count = 0;
@@ -74,6 +81,64 @@ static void each_shard_is_told_of_its_own_slots_only(void **state)
         rig_drop(rig_expect(rig, shard, LAHAR__LINK__V1__LINK_FRAME__FRAME_ANNOUNCE_DONE));
         assert_true(rig_nothing_told(rig));
     }
+    rig_free(rig);
+}
+
+static void a_round_that_is_asked_for_again_begins_anew(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(NULL);
+    rig_cluster(rig, 1);
+    rig_login(rig, 0, RIG_GID, rig_session(1, 1));
+    uint32_t owner = rig_owner(RIG_GID);
+    for (int i = 0; i < 3; i++) {
+        rig_owned(rig, owner, 2, owner * 4096, 4096, 1);
+        rig_drop(rig_expect(rig, owner, LAHAR__LINK__V1__LINK_FRAME__FRAME_ANNOUNCE));
+        Lahar__Link__V1__LinkFrame *done =
+            rig_expect(rig, owner, LAHAR__LINK__V1__LINK_FRAME__FRAME_ANNOUNCE_DONE);
+        assert_int_equal(done->announce_done->count, 1);
+        rig_drop(done);
+    }
+    rig_free(rig);
+}
+
+static void a_very_long_round_goes_on_with_the_ticks(void **state)
+{
+    (void)state;
+    struct session_options options = rig_options();
+    options.conns_max = 40000;
+    struct rig *rig = rig_new(&options);
+    rig_cluster(rig, 1);
+    rig_owned(rig, 0, 2, 0, GID_SLOTS, 2);
+    /* Not through the rig, which keeps what 4,096 conns are sent. */
+    for (uint32_t i = 0; i < 40000; i++) {
+        struct session *s;
+        session_opened(rig->table, (struct conn_id){i, 1});
+        s = session_at(rig->table, i);
+        s->state = SESSION_BINDING;
+        s->gid = RIG_GID + i;
+        s->slot = (uint16_t)gid_slot(s->gid);
+        s->session = rig_session(2, i + 1);
+        rig->table->actions.send = ignore_send;
+        session_begin(rig->table, s);
+    }
+    rig_forget_told(rig);
+    rig_owned(rig, 0, 3, 0, GID_SLOTS, 2);
+    rig_pass(rig, 1000); /* a second's digest must wait for the end of the round */
+    uint64_t announced = 0, frames = 0;
+    Lahar__Link__V1__LinkFrame *frame;
+    while ((frame = rig_told(rig, 0)) != NULL &&
+           frame->frame_case == LAHAR__LINK__V1__LINK_FRAME__FRAME_ANNOUNCE) {
+        announced += frame->announce->n_gid;
+        frames++;
+        rig_drop(frame);
+    }
+    assert_int_equal(frames, 40);
+    assert_int_equal(announced, 40000);
+    assert_non_null(frame);
+    assert_int_equal(frame->frame_case, LAHAR__LINK__V1__LINK_FRAME__FRAME_ANNOUNCE_DONE);
+    assert_int_equal(frame->announce_done->count, 40000);
+    rig_drop(frame);
     rig_free(rig);
 }
 
@@ -189,6 +254,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_round_tells_2500_sessions_in_frames_of_a_thousand),
         cmocka_unit_test(each_shard_is_told_of_its_own_slots_only),
+        cmocka_unit_test(a_round_that_is_asked_for_again_begins_anew),
+        cmocka_unit_test(a_very_long_round_goes_on_with_the_ticks),
         cmocka_unit_test(an_edge_without_sessions_says_done),
         cmocka_unit_test(a_shard_with_an_old_epoch_is_told_of_nobody),
         cmocka_unit_test(a_gap_is_told_anew_to_a_new_owner),

@@ -138,6 +138,40 @@ static void sessions_of_a_shard_away_for_too_long_are_sent_away(void **state)
     rig_free(rig);
 }
 
+static void a_shard_that_goes_twice_is_cut_off_twice(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(NULL);
+    rig_cluster(rig, 1);
+    for (uint32_t i = 0; i < 2; i++) {
+        struct conn_id id = rig_login(rig, 0, RIG_GID, rig_session(1, i + 1));
+        session_link_down(rig->table, rig_owner(RIG_GID));
+        rig_pass(rig, 17200);
+        assert_int_equal(rig->closed[0], END_CUT_OFF);
+        rig_close(rig, id);
+        session_link_up(rig->table, rig_owner(RIG_GID));
+    }
+    rig_free(rig);
+}
+
+static void a_session_that_was_told_to_go_is_not_told_again(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(NULL);
+    rig_cluster(rig, 1);
+    struct conn_id id = rig_login(rig, 0, RIG_GID, rig_session(1, 1));
+    session_link_down(rig->table, rig_owner(RIG_GID));
+    rig_pass(rig, 16100);
+    Lahar__V1__ServerFrame *frame = rig_heard(rig, id);
+    assert_non_null(frame);
+    lahar__v1__server_frame__free_unpacked(frame, NULL);
+    session_leave(rig->table);
+    rig_pass(rig, 4000);
+    assert_null(rig_heard(rig, id));
+    assert_int_equal(rig->closed[0], END_CUT_OFF);
+    rig_free(rig);
+}
+
 static void a_shard_that_comes_back_in_time_keeps_its_sessions(void **state)
 {
     (void)state;
@@ -279,6 +313,8 @@ int main(void)
         cmocka_unit_test(is_ready_when_its_shards_have_said_what_they_own),
         cmocka_unit_test(does_not_wait_for_ever_for_shards_that_do_not_come),
         cmocka_unit_test(sessions_of_a_shard_away_for_too_long_are_sent_away),
+        cmocka_unit_test(a_shard_that_goes_twice_is_cut_off_twice),
+        cmocka_unit_test(a_session_that_was_told_to_go_is_not_told_again),
         cmocka_unit_test(a_shard_that_comes_back_in_time_keeps_its_sessions),
         cmocka_unit_test(sessions_of_a_shard_that_our_list_lacks_are_sent_away),
         cmocka_unit_test(a_login_that_comes_back_goes_on_at_the_owner_named),
