@@ -312,11 +312,11 @@ static void carries_the_largest_messages_both_ways(struct world *world)
         say_ack(world, send.cmid);
         TURN_UNTIL(world, world->outcomes == COUNT || buf_len(&world->server.in) > 0);
     }
-    buf_consume(&world->server.in, buf_len(&world->server.in), 0); /* repeats, if it was slow */
     for (uint32_t i = 1; i <= COUNT; i++) {
         say_deliver(world, i, span_of(big, sizeof big));
         TURN_UNTIL(world, world->messages == i);
-        assert_int_equal(hear(world, &content), KIND(RECEIVED));
+        while (hear(world, &content) != KIND(RECEIVED))
+            ; /* a repeated send, if it was slow */
     }
     assert_int_equal(world->bytes_in_messages, COUNT * sizeof big);
 }
