@@ -272,7 +272,6 @@ static void release(struct conn_table *table, struct conn *conn)
     buf_free(&conn->in);
     buf_free(&conn->out);
     conn->state = CONN_FREE;
-    conn->generation = 0;
     pool_give(&table->conns, conn->slot);
     metrics_set(table->metrics, EDGE_METRIC_CONNS, table->conns.in_use);
 }

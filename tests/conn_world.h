@@ -254,6 +254,11 @@ static inline void hears_exactly_then_the_end(struct world *world, int fd, const
     uint8_t got[256];
     assert_int_equal(hear(world, fd, got, sizeof got), strlen(text));
     assert_memory_equal(got, text, strlen(text));
+    /* A reset behind the end would cost other systems' clients what they have not read yet. */
+    int error = 0;
+    socklen_t len = sizeof error;
+    assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len), 0);
+    assert_int_equal(error, 0);
 }
 
 static inline uint8_t *random_bytes(size_t len)

@@ -360,6 +360,9 @@ static void a_peer_that_does_not_read_is_closed_at_the_limit(void **state)
     }
     assert_int_equal(world->last_reason, END_SLOW_READER);
     assert_true(sent > world->options.out_bytes_max);
+    /* While it is blocked nothing is written in vain. */
+    assert_true(count(world, EDGE_METRIC_WRITES) <
+                (sent - world->options.out_bytes_max / 2) / sizeof bytes);
     close(fd);
 }
 

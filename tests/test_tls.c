@@ -338,6 +338,21 @@ static void garbage_in_an_open_stream_ends_it(void **state)
     hang_up(&client);
 }
 
+static void an_error_that_others_left_behind_is_not_taken_for_ours(void **state)
+{
+    struct world *world = *state;
+    struct client client = dial_tls(world);
+    assert_true(shake(world, &client));
+    AWAIT(world, world->opened == 1);
+    const uint8_t begin_of_a_record[] = {0x17, 3, 3};
+    assert_int_equal(send(client.fd, begin_of_a_record, sizeof begin_of_a_record, 0), 3);
+    ERR_raise(ERR_LIB_USER, ERR_R_INTERNAL_ERROR);
+    AWAIT(world, ERR_peek_error() == 0);
+    turns(world, 3);
+    assert_int_equal(world->closed, 0);
+    hang_up(&client);
+}
+
 static void a_renegotiation_is_refused(void **state)
 {
     struct world *world = *state;
@@ -481,6 +496,7 @@ int main(void)
         TEST(garbage_instead_of_tls_fails_and_is_never_opened, set_up_tls),
         TEST(a_peer_that_leaves_during_the_handshake_is_one_that_left, set_up_tls),
         TEST(garbage_in_an_open_stream_ends_it, set_up_tls),
+        TEST(an_error_that_others_left_behind_is_not_taken_for_ours, set_up_tls),
         TEST(a_renegotiation_is_refused, set_up_tls),
         TEST(key_updates_are_answered, set_up_tls),
         TEST(a_reload_serves_the_new_certificate_and_keeps_old_streams, set_up_tls),
