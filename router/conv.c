@@ -120,7 +120,9 @@ enum conv_verdict conv_judge(struct conv *conv, const struct conv_place *place, 
     bool follows = last != 0 && place->seq == last + 1 && place->seq > settled;
     if (follows && !conv->refused)
         return CONV_TAKE;
-    *expected = last == 0 || last < settled || follows ? settled : last + 1;
+    /* Past a refusal one place is named, whatever comes: with two, each would look like news. */
+    bool from_settled = last < settled || (conv != NULL && conv->refused);
+    *expected = from_settled ? settled : last + 1;
     return follows ? CONV_REFUSE_ONLY : CONV_GAP;
 }
 

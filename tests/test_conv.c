@@ -139,7 +139,7 @@ static void a_refusal_counts_in_the_order_of_refusals(void **state)
     struct conv *conv = fresh(table);
     refuse(conv, 1, 1, 1);
     refuse(conv, 1, 2, 1);
-    gap(conv, 1, 4, 1, 3);
+    gap(conv, 1, 4, 1, 1);
     refuse(conv, 1, 3, 1);
     conv_table_free(table);
 }
