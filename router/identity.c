@@ -58,6 +58,7 @@ struct identity {
     bool block_asked;
     uint32_t block_size; /* of the next one asked for */
     uint64_t next_gid;   /* highest read */
+    bool polled;
 };
 
 struct identity *identity_new(const struct identity_options *options,
@@ -409,6 +410,7 @@ void identity_down(struct identity *identity)
 
 void identity_poll(struct identity *identity, uint64_t next_gid)
 {
+    identity->polled |= next_gid >= GID_FIRST_USER;
     if (next_gid > identity->next_gid)
         identity->next_gid = next_gid;
     identity->next_block.polls++;
@@ -419,5 +421,5 @@ void identity_poll(struct identity *identity, uint64_t next_gid)
 bool identity_handed_out(const struct identity *identity, uint64_t gid)
 {
     return gid_valid(gid) && gid_kind(gid) == GID_USER && gid >= GID_FIRST_USER &&
-           gid < identity->next_gid;
+           (!identity->polled || gid < identity->next_gid);
 }

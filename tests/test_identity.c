@@ -346,6 +346,8 @@ static void knows_which_numbers_were_handed_out(void **state)
     fence_all(&asker, *state);
     open_shard(&a, *state, 10);
     open_shard(&b, *state, 10);
+    assert_true(identity_handed_out(b.identity, GID_FIRST_USER)); /* for all that it knows */
+    identity_poll(b.identity, GID_FIRST_USER);
     assert_false(identity_handed_out(b.identity, GID_FIRST_USER));
     resolve(&a, 0, "ann", true);
     AWAIT_POLLING(&a, &asker, a.answered == 1);

@@ -1,0 +1,116 @@
+#include "router/push.h"
+
+#include "proto/unpack.h"
+#include "proto/wire.h"
+
+#include <stdlib.h>
+
+#define BEHIND_MAX 3u
+
+void push_frame(struct shard *shard, uint32_t peer, Lahar__Link__V1__LinkFrame *frame)
+{
+    arena_reset(shard->out);
+    struct span packed = unpack_frame(shard->out, &frame->base);
+    assert(packed.len > 0);
+    shard_give(shard, peer, packed);
+}
+
+/* A frame whose message is packed already. */
+static void push_packed(struct shard *shard, uint32_t peer, uint32_t number, struct span packed)
+{
+    size_t prefix = frame_prefix_size(number, packed.len);
+    uint8_t *at = malloc(prefix + packed.len);
+    assert(at != NULL);
+    memcpy(frame_prefix_write(at, number, packed.len), packed.at, packed.len);
+    shard_give(shard, peer, span_of(at, prefix + packed.len));
+    free(at);
+}
+
+void push_map(struct shard *shard, uint32_t peer)
+{
+    const struct slotmap *map = control_map(shard->control);
+    if (map == NULL)
+        return;
+    struct span packed = slotmap_pack(map);
+    push_packed(shard, peer, LAHAR__LINK__V1__LINK_FRAME__FRAME_MAP, packed);
+    free((void *)(uintptr_t)packed.at);
+}
+
+void push_map_to_all(struct shard *shard)
+{
+    for (uint32_t peer = 0; peer < shard->peers_room; peer++)
+        if (shard->peers[peer].up)
+            push_map(shard, peer);
+}
+
+static void push_site(struct shard *shard, struct edge *edge, struct span packed, uint64_t revision)
+{
+    push_packed(shard, edge->peer, LAHAR__LINK__V1__LINK_FRAME__FRAME_SITE, packed);
+    if (revision > edge->sites_told)
+        edge->sites_told = revision;
+}
+
+void push_sites(struct shard *shard, struct edge *edge)
+{
+    uint32_t cursor = 0;
+    struct span packed;
+    edge->sites_told = 0;
+    edge->sites_behind = 0;
+    while (sitebook_walk(shard->sitebook, &cursor, &packed)) {
+        arena_reset(shard->arena);
+        const Lahar__Link__V1__Site *site =
+            unpack_message(&lahar__link__v1__site__descriptor, shard->arena, packed);
+        if (site != NULL)
+            push_site(shard, edge, packed, site->revision);
+    }
+}
+
+static void push_gone(struct shard *shard, struct edge *edge, struct span id, uint64_t revision)
+{
+    Lahar__Link__V1__SiteGone gone = LAHAR__LINK__V1__SITE_GONE__INIT;
+    Lahar__Link__V1__LinkFrame frame = LAHAR__LINK__V1__LINK_FRAME__INIT;
+    gone.id = unpack_data(id);
+    gone.revision = revision;
+    frame.frame_case = LAHAR__LINK__V1__LINK_FRAME__FRAME_SITE_GONE;
+    frame.site_gone = &gone;
+    push_frame(shard, edge->peer, &frame);
+    if (revision > edge->sites_told)
+        edge->sites_told = revision;
+}
+
+void push_site_to_all(struct shard *shard, struct span id, struct span packed, uint64_t revision)
+{
+    for (uint32_t peer = 0; peer < shard->peers_room; peer++) {
+        struct edge *edge = roster_edge(shard->roster, peer);
+        if (edge == NULL)
+            continue;
+        if (packed.len > 0)
+            push_site(shard, edge, packed, revision);
+        else
+            push_gone(shard, edge, id, revision);
+    }
+}
+
+void push_check_sites(struct shard *shard, struct edge *edge, uint64_t revision)
+{
+    if (revision >= edge->sites_told) {
+        edge->sites_behind = 0;
+    } else if (++edge->sites_behind >= BEHIND_MAX) {
+        shard_count(shard, ROUTER_METRIC_SITES_AGAIN);
+        push_sites(shard, edge);
+    }
+}
+
+void push_site_found(struct shard *shard, uint32_t peer, uint64_t req, struct span id)
+{
+    Lahar__Link__V1__SiteFound found = LAHAR__LINK__V1__SITE_FOUND__INIT;
+    Lahar__Link__V1__LinkFrame frame = LAHAR__LINK__V1__LINK_FRAME__INIT;
+    struct span packed = sitebook_find(shard->sitebook, id);
+    found.req = req;
+    found.busy = !sitebook_ready(shard->sitebook) || (packed.len == 0 && !shard->redis_up);
+    if (packed.len > 0)
+        found.site = unpack_message(&lahar__link__v1__site__descriptor, shard->arena, packed);
+    frame.frame_case = LAHAR__LINK__V1__LINK_FRAME__FRAME_SITE_FOUND;
+    frame.site_found = &found;
+    push_frame(shard, peer, &frame);
+}

@@ -1,0 +1,22 @@
+/* push: what edges and the lahar command are told without asking: the slot map, and the sites. */
+#ifndef ROUTER_PUSH_H
+#define ROUTER_PUSH_H
+
+#include "router/shard_table.h"
+
+/* Packs a frame and sends it; see shard_give. */
+void push_frame(struct shard *shard, uint32_t peer, Lahar__Link__V1__LinkFrame *frame);
+
+/* The map, to one or to all that are up. */
+void push_map(struct shard *shard, uint32_t peer);
+void push_map_to_all(struct shard *shard);
+
+/* All sites to one edge; one that changed (packed empty: is gone) to all. */
+void push_sites(struct shard *shard, struct edge *edge);
+void push_site_to_all(struct shard *shard, struct span id, struct span packed, uint64_t revision);
+/* An edge says how far it has come: what was lost on the way is pushed again. */
+void push_check_sites(struct shard *shard, struct edge *edge, uint64_t revision);
+/* The answer to a SiteLookup. */
+void push_site_found(struct shard *shard, uint32_t peer, uint64_t req, struct span id);
+
+#endif

@@ -1,0 +1,437 @@
+#include "base/log.h"
+#include "proto/gid.h"
+#include "router/census.h"
+#include "router/roster_table.h"
+
+#include <stdlib.h>
+
+#define QUEUE_MAX 100000u
+#define COMMANDS_MAX 512u
+#define RETRY_MS 1000u
+#define RECORDS_MAX 64u /* of one user that are looked at */
+
+static bool store_command(void *ctx, const struct span *args, size_t count, uint64_t tag)
+{
+    struct roster *roster = ctx;
+    assert(tag < ROSTER_TAG_CENSUS);
+    return roster->actions.command(roster->ctx, args, count, tag);
+}
+
+static void store_loaded(void *ctx, uint32_t slot, const struct presence_record *record);
+static void store_load_done(void *ctx);
+
+struct roster *roster_new(const struct roster_options *options,
+                          const struct roster_actions *actions, void *ctx)
+{
+    struct roster *roster = calloc(1, sizeof *roster);
+    assert(roster != NULL);
+    roster->options = *options;
+    roster->actions = *actions;
+    roster->ctx = ctx;
+    roster->presence = presence_new(gid_hash);
+    roster->store = store_new(
+        &(struct store_options){
+            .prefix = options->prefix, .queue_max = QUEUE_MAX, .commands_max = COMMANDS_MAX},
+        roster->presence,
+        &(struct store_actions){
+            .command = store_command, .loaded = store_loaded, .load_done = store_load_done},
+        roster);
+    roster->edges = edges_new();
+    return roster;
+}
+
+void roster_free(struct roster *roster)
+{
+    if (roster == NULL)
+        return;
+    store_free(roster->store);
+    presence_free(roster->presence);
+    edges_free(roster->edges);
+    free(roster);
+}
+
+void roster_time(struct roster *roster, uint64_t now_ms)
+{
+    roster->now_ms = now_ms;
+}
+
+/* --- records ---------------------------------------------------------------------------------- */
+
+static void count_in(struct roster *roster, const struct presence_record *record)
+{
+    struct edge *edge = edges_find(roster->edges, record->edge);
+    assert(edge != NULL);
+    edge->count++;
+    edge->mix ^= gid_session_mix(record->gid, record->device, record->session);
+    edge->doubted += record->doubted;
+}
+
+static void count_out(struct roster *roster, const struct presence_record *record)
+{
+    struct edge *edge = edges_find(roster->edges, record->edge);
+    assert(edge != NULL && edge->count > 0 && edge->doubted >= record->doubted);
+    edge->count--;
+    edge->mix ^= gid_session_mix(record->gid, record->device, record->session);
+    edge->doubted -= record->doubted;
+}
+
+/* Adds or replaces; `old` is the record it replaces, or NULL. */
+void roster_put(struct roster *roster, uint64_t hash, const struct presence_record *old,
+                const struct presence_record *record)
+{
+    if (old != NULL)
+        count_out(roster, old);
+    count_in(roster, record);
+    presence_put(roster->presence, presence_slot(hash), hash, record);
+    store_put(roster->store, presence_slot(hash), hash, record);
+}
+
+void roster_drop(struct roster *roster, uint64_t hash, const struct presence_record *record)
+{
+    struct presence_record copy = *record;
+    uint32_t slot = presence_slot(hash);
+    count_out(roster, &copy);
+    bool there = presence_remove(roster->presence, slot, hash, copy.gid, copy.device);
+    assert(there);
+    store_remove(roster->store, slot, hash, copy.gid, copy.device);
+    roster->actions.ended(roster->ctx, copy.gid, copy.session);
+}
+
+enum roster_worth roster_worth_of(const struct roster *roster, const struct presence_record *record)
+{
+    const struct edge *edge = edges_find(roster->edges, record->edge);
+    bool likely = record->dseq == PRESENCE_LIKELY;
+    if (likely && roster->now_ms - roster->loaded_ms >= roster->options.likely_ms)
+        return ROSTER_GONE;
+    if (edge->peer == EDGES_NO_PEER)
+        return likely ? ROSTER_MAYBE : ROSTER_SILENT;
+    if (!record->doubted)
+        return ROSTER_LIVE;
+    if (edge->announcing || !edge->trusted)
+        return edge->trusted && !likely ? ROSTER_LIVE : ROSTER_MAYBE;
+    return ROSTER_GONE;
+}
+
+size_t roster_list(const struct roster *roster, uint64_t hash, uint64_t gid,
+                   struct presence_record *records, enum roster_worth *worth, size_t room)
+{
+    size_t count = presence_list(roster->presence, presence_slot(hash), hash, gid, records, room);
+    if (count > room)
+        count = room;
+    for (size_t i = 0; i < count; i++)
+        worth[i] = roster_worth_of(roster, &records[i]);
+    return count;
+}
+
+struct flight_session roster_to_session(const struct presence_record *record, bool live)
+{
+    return (struct flight_session){.device = record->device,
+                                   .session = record->session,
+                                   .edge = record->edge,
+                                   .live = live,
+                                   .dseq = live ? record->dseq : 0};
+}
+
+size_t roster_sessions(const struct roster *roster, uint64_t gid,
+                       struct flight_session out[FLIGHT_DEVICES_MAX], bool *unknown)
+{
+    struct presence_record records[RECORDS_MAX];
+    enum roster_worth worth[RECORDS_MAX];
+    size_t count = roster_list(roster, gid_hash(gid), gid, records, worth, RECORDS_MAX), given = 0;
+    *unknown = !roster->all_known;
+    for (size_t i = 0; i < count && given < FLIGHT_DEVICES_MAX; i++)
+        if (worth[i] == ROSTER_LIVE || worth[i] == ROSTER_MAYBE)
+            out[given++] = roster_to_session(&records[i], worth[i] == ROSTER_LIVE);
+    return given;
+}
+
+void roster_keep_dseq(struct roster *roster, uint64_t gid, uint64_t device, uint64_t session,
+                      uint32_t dseq)
+{
+    uint64_t hash = gid_hash(gid);
+    struct presence_record *record =
+        presence_find(roster->presence, presence_slot(hash), hash, gid, device);
+    if (record != NULL && record->session == session && record->dseq != PRESENCE_LIKELY)
+        record->dseq = dseq;
+}
+
+/* The record with this session, copied; false if there is none. */
+static bool find_session(const struct roster *roster, uint64_t hash, uint64_t gid, uint64_t session,
+                         struct presence_record *found)
+{
+    struct presence_record records[RECORDS_MAX];
+    size_t count =
+        presence_list(roster->presence, presence_slot(hash), hash, gid, records, RECORDS_MAX);
+    for (size_t i = 0; i < count && i < RECORDS_MAX; i++) {
+        if (records[i].session != session)
+            continue;
+        *found = records[i];
+        return true;
+    }
+    return false;
+}
+
+/* --- what is said to edges -------------------------------------------------------------------- */
+
+void roster_say_unbind(struct roster *roster, const struct edge *edge,
+                       const struct presence_record *of, enum end_reason reason)
+{
+    if (edge == NULL || edge->peer == EDGES_NO_PEER)
+        return;
+    Lahar__Link__V1__Unbind unbind = LAHAR__LINK__V1__UNBIND__INIT;
+    Lahar__Link__V1__LinkFrame frame = LAHAR__LINK__V1__LINK_FRAME__INIT;
+    unbind.gid = of->gid;
+    unbind.device = of->device;
+    unbind.session = of->session;
+    unbind.reason = (uint32_t)reason;
+    frame.frame_case = LAHAR__LINK__V1__LINK_FRAME__FRAME_UNBIND;
+    frame.unbind = &unbind;
+    roster->actions.say(roster->ctx, edge->peer, &frame);
+}
+
+/* --- owning ----------------------------------------------------------------------------------- */
+
+static void store_loaded(void *ctx, uint32_t slot, const struct presence_record *record)
+{
+    struct roster *roster = ctx;
+    uint64_t hash = gid_hash(record->gid);
+    struct edge *edge = edges_make(roster->edges, record->edge, roster->now_ms);
+    if (edge == NULL || presence_find(roster->presence, slot, hash, record->gid, record->device))
+        return;
+    edge->named = true;
+    roster->any_loaded = true;
+    count_in(roster, record);
+    presence_put(roster->presence, slot, hash, record);
+}
+
+static void store_load_done(void *ctx)
+{
+    struct roster *roster = ctx;
+    roster->state = ROSTER_SERVING;
+    roster->loaded_ms = roster->now_ms;
+    log_info("presence_loaded", LOG_UNSIGNED("records", presence_count(roster->presence)));
+    roster->actions.loaded(roster->ctx);
+    for (struct edge *edge = NULL; (edge = edges_next(roster->edges, edge)) != NULL;)
+        if (edge->peer != EDGES_NO_PEER)
+            census_begin_round(roster, edge);
+}
+
+void roster_own(struct roster *roster, const bool owned[PRESENCE_SLOTS],
+                Lahar__Link__V1__SlotRun **runs, size_t run_count)
+{
+    assert(roster->state == ROSTER_NOTHING);
+    roster->state = ROSTER_LOADING;
+    roster->runs = runs;
+    roster->run_count = run_count;
+    roster->any_loaded = roster->all_known = false;
+    roster->sessions_given = 0;
+    store_load(roster->store, owned);
+}
+
+void roster_forget(struct roster *roster)
+{
+    roster->state = ROSTER_NOTHING;
+    roster->runs = NULL;
+    roster->run_count = 0;
+    store_forget(roster->store);
+    for (uint32_t slot = 0; slot < PRESENCE_SLOTS; slot++)
+        presence_drop_slot(roster->presence, slot);
+    for (struct edge *edge = NULL; (edge = edges_next(roster->edges, edge)) != NULL;) {
+        edge->count = edge->mix = edge->doubted = 0;
+        edge->named = edge->trusted = edge->announcing = false;
+    }
+}
+
+void roster_redis_up(struct roster *roster)
+{
+    roster->connection++;
+    store_up(roster->store);
+}
+
+void roster_redis_down(struct roster *roster)
+{
+    store_down(roster->store);
+}
+
+void roster_reply(struct roster *roster, uint64_t tag, const struct reply *reply)
+{
+    if (tag >= ROSTER_TAG_CENSUS)
+        census_reply(roster, tag, reply);
+    else
+        store_reply(roster->store, tag, reply);
+}
+
+struct edge *roster_edge(const struct roster *roster, uint32_t peer)
+{
+    return edges_of_peer(roster->edges, peer);
+}
+
+uint32_t roster_peer(const struct roster *roster, uint32_t number)
+{
+    const struct edge *edge = edges_find(roster->edges, number);
+    return edge == NULL ? EDGES_NO_PEER : edge->peer;
+}
+
+const char *roster_edge_name(const struct roster *roster, uint32_t number)
+{
+    const struct edge *edge = edges_find(roster->edges, number);
+    return edge == NULL ? "" : edge->name;
+}
+
+/* --- sessions --------------------------------------------------------------------------------- */
+
+/* Whether one more device may connect. What is worth nothing makes room. */
+static bool has_room(struct roster *roster, uint64_t hash, uint64_t gid, uint64_t device)
+{
+    struct presence_record records[RECORDS_MAX];
+    enum roster_worth worth[RECORDS_MAX];
+    size_t count = roster_list(roster, hash, gid, records, worth, RECORDS_MAX);
+    uint32_t others = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool online = worth[i] == ROSTER_LIVE || worth[i] == ROSTER_MAYBE;
+        others += online && records[i].device != device;
+        if (!online && records[i].device != device && count > RECORDS_MAX / 2)
+            roster_drop(roster, hash, &records[i]);
+    }
+    return others < roster->options.devices_max;
+}
+
+enum roster_bound roster_bind(struct roster *roster, struct edge *edge, uint64_t gid,
+                              uint64_t device, uint64_t *session)
+{
+    uint64_t hash = gid_hash(gid);
+    uint32_t slot = presence_slot(hash), epoch = roster->actions.epoch(roster->ctx, slot);
+    if (epoch == 0 || roster->state != ROSTER_SERVING || roster->sessions_given == UINT32_MAX)
+        return ROSTER_BUSY;
+    if (!has_room(roster, hash, gid, device)) {
+        roster->counts.too_many++;
+        return ROSTER_TOO_MANY;
+    }
+    struct presence_record *found = presence_find(roster->presence, slot, hash, gid, device);
+    struct presence_record old = found != NULL ? *found : (struct presence_record){0};
+    struct presence_record record = {
+        .gid = gid,
+        .device = device,
+        .session = (uint64_t)epoch << 32 | ++roster->sessions_given,
+        .edge = edge->number & PRESENCE_EDGE_MAX,
+    };
+    /* Epochs begin anew if Redis has lost them; a device's sessions must not. */
+    if (found != NULL && old.session >= record.session)
+        record.session = old.session + 1;
+    roster_put(roster, hash, found != NULL ? &old : NULL, &record);
+    roster->counts.bound++;
+    if (found != NULL) {
+        roster->counts.replaced++;
+        roster_say_unbind(roster, edges_find(roster->edges, old.edge), &old, END_REPLACED);
+    }
+    struct flight_session begun = roster_to_session(&record, true);
+    roster->actions.begun(roster->ctx, gid, &begun, old.session);
+    *session = record.session;
+    return ROSTER_BOUND;
+}
+
+/* An edge speaks of a session that it does not hold. */
+static bool refuse(struct roster *roster, const struct edge *edge, uint64_t hash, uint64_t gid,
+                   uint64_t session)
+{
+    roster->counts.refused++;
+    struct presence_record of = {.gid = gid, .session = session}, records[RECORDS_MAX];
+    size_t count =
+        presence_list(roster->presence, presence_slot(hash), hash, gid, records, RECORDS_MAX);
+    /* Of which device it was is not known, so it may have been told REPLACED already, or is by an
+     * audit: then its client stays away, which NO_SESSION would undo. */
+    bool newer = false;
+    for (size_t i = 0; i < count && i < RECORDS_MAX; i++)
+        newer |= records[i].session >= session;
+    if (!newer)
+        roster_say_unbind(roster, edge, &of, END_NO_SESSION);
+    return false;
+}
+
+bool roster_holds(struct roster *roster, const struct edge *edge, uint64_t gid, uint64_t session)
+{
+    uint64_t hash = gid_hash(gid);
+    struct presence_record record;
+    if (find_session(roster, hash, gid, session, &record) && record.edge == edge->number)
+        return true;
+    return refuse(roster, edge, hash, gid, session);
+}
+
+bool roster_unbind(struct roster *roster, const struct edge *edge, uint64_t gid, uint64_t device,
+                   uint64_t session)
+{
+    uint64_t hash = gid_hash(gid);
+    const struct presence_record *record =
+        presence_find(roster->presence, presence_slot(hash), hash, gid, device);
+    if (record == NULL || record->session != session || record->edge != edge->number) {
+        roster->counts.refused++;
+        return false;
+    }
+    roster->counts.unbound++;
+    roster_drop(roster, hash, record);
+    return true;
+}
+
+bool roster_no_session(struct roster *roster, const struct edge *edge, uint64_t gid,
+                       uint64_t session)
+{
+    uint64_t hash = gid_hash(gid);
+    struct presence_record record;
+    if (!find_session(roster, hash, gid, session, &record) || record.edge != edge->number) {
+        roster->counts.refused++;
+        return false;
+    }
+    roster->counts.no_session++;
+    roster_drop(roster, hash, &record);
+    return true;
+}
+
+/* --- time, and what is counted ---------------------------------------------------------------- */
+
+void roster_tick(struct roster *roster)
+{
+    census_tick(roster);
+    if (roster->now_ms - roster->retry_ms < RETRY_MS)
+        return;
+    roster->retry_ms = roster->now_ms;
+    store_retry(roster->store);
+}
+
+void roster_turn_end(struct roster *roster)
+{
+    store_flush(roster->store);
+}
+
+const struct roster_counts *roster_counts(const struct roster *roster)
+{
+    return &roster->counts;
+}
+
+const struct store_counts *roster_store_counts(const struct roster *roster)
+{
+    return store_counts(roster->store);
+}
+
+uint64_t roster_records(const struct roster *roster)
+{
+    return presence_count(roster->presence);
+}
+
+size_t roster_bytes(const struct roster *roster)
+{
+    return presence_bytes(roster->presence);
+}
+
+struct roster_edges roster_edges(const struct roster *roster)
+{
+    struct roster_edges sum = {0};
+    for (const struct edge *edge = NULL; (edge = edges_next(roster->edges, edge)) != NULL;) {
+        if (edge->peer != EDGES_NO_PEER) {
+            sum.up++;
+        } else {
+            sum.silent++;
+            sum.records_silent += edge->count;
+        }
+    }
+    return sum;
+}
