@@ -2,15 +2,17 @@
  *
  *     HANDSHAKE --> OPEN --> CLOSED        any state may go straight to CLOSED
  *
- * Clear or TLS is decided at accept and known nowhere else. The table owns every conn; everyone else holds a
- * conn_id. Closing makes the id stale at once; on_closed is called, and the slot reused, only at the end of the
- * turn. So no call here ever calls back. Slots are below conns_max, and one that was used before is handed out again
- * before a new one, so that others may keep what belongs to a conn in an array.
+ * Clear or TLS is decided at accept and known nowhere else. The table owns every conn; everyone
+ * else holds a conn_id. Closing makes the id stale at once; on_closed is called, and the slot
+ * reused, only at the end of the turn. So no call here ever calls back. Slots are below conns_max,
+ * and one that was used before is handed out again before a new one, so that others may keep what
+ * belongs to a conn in an array.
  *
- * Reading goes through one buffer a table; only what on_bytes leaves over is kept with the conn. Writing: conn_send
- * queues, the end of the turn writes once per touched conn. A conn whose queue would pass out_bytes_max, or whose
- * peer takes nothing of it for progress_ms, is closed as SLOW_READER. What was queued before conn_close is still
- * written if the socket takes it at once (an Error is meant to be read); the peer then sees an orderly end.
+ * Reading goes through one buffer a table; only what on_bytes leaves over is kept with the conn.
+ * Writing: conn_send queues, the end of the turn writes once per touched conn. A conn whose queue
+ * would pass out_bytes_max, or whose peer takes nothing of it for progress_ms, is closed as
+ * SLOW_READER. What was queued before conn_close is still written if the socket takes it at once
+ * (an Error is meant to be read); the peer then sees an orderly end.
  *
  * When descriptors run out (EMFILE), accepting pauses for 100 ms, is counted, and nothing spins.
  */
@@ -41,22 +43,22 @@ struct conn_events {
 
 struct conn_options {
     uint32_t conns_max;
-    uint32_t out_bytes_max;    /* 256 KiB */
-    uint32_t in_bytes_max;     /* what on_bytes may leave over: 64 KiB and a head */
-    uint32_t progress_ms;      /* 10 s */
-    uint32_t handshake_ms;     /* 5 s */
-    uint32_t sndbuf_bytes;     /* SO_SNDBUF, 0: the kernel's */
+    uint32_t out_bytes_max;                /* 256 KiB */
+    uint32_t in_bytes_max;                 /* what on_bytes may leave over: 64 KiB and a head */
+    uint32_t progress_ms;                  /* 10 s */
+    uint32_t handshake_ms;                 /* 5 s */
+    uint32_t sndbuf_bytes;                 /* SO_SNDBUF, 0: the kernel's */
     const char *tls_certificate, *tls_key; /* PEM files; NULL without tls listeners */
 };
 
-/* `counter` finds the table's metrics: see edge/edge_metrics.h. Dies if certificate or key cannot be used. */
+/* `metrics`: a row of edge/edge_metrics.h. Dies if certificate or key cannot be used. */
 struct conn_table *conn_table_new(struct loop *loop, const struct conn_options *options,
                                   struct metrics *metrics, const struct conn_events *events,
                                   void *ctx);
 void conn_table_free(struct conn_table *table);
 
-/* "tcp://0.0.0.0:7700", "tls://[::]:7701"; port 0 is the kernel's choice. SO_REUSEPORT, so that each worker has its
- * own. Dies if it cannot listen. Returns the listener's number. */
+/* "tcp://0.0.0.0:7700", "tls://[::]:7701"; port 0 is the kernel's choice. SO_REUSEPORT, so that
+ * each worker has its own. Dies if it cannot listen. Returns the listener's number. */
 uint32_t conn_table_listen(struct conn_table *table, const char *address);
 /* The port really bound. */
 uint16_t conn_table_port(const struct conn_table *table, uint32_t listener);
@@ -64,12 +66,12 @@ uint16_t conn_table_port(const struct conn_table *table, uint32_t listener);
 MUST_CHECK bool conn_address_valid(const char *address);
 /* No more accepts; what is open stays. */
 void conn_table_stop_accepting(struct conn_table *table);
-/* Reads certificate and key again, for handshakes to come; false (and logged) if they cannot be used: the old ones
- * stay. */
+/* Reads certificate and key again, for handshakes to come; false (and logged) if they cannot be
+ * used: the old ones stay. */
 MUST_CHECK bool conn_table_reload_tls(struct conn_table *table);
 
-/* Queues a copy of `bytes`. A stale id is ignored, and a conn whose queue would pass its limit is closed as
- * SLOW_READER: either way nothing is left for the caller to do. */
+/* Queues a copy of `bytes`. A stale id is ignored, and a conn whose queue would pass its limit is
+ * closed as SLOW_READER: either way nothing is left for the caller to do. */
 void conn_send(struct conn_table *table, struct conn_id id, struct span bytes);
 
 /* Stale ids are ignored, so closing twice is harmless. The first reason wins. */

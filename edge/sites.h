@@ -20,7 +20,7 @@ struct sites_key {
 struct site {
     uint8_t id_len;
     uint8_t id[SITES_ID_MAX];
-    bool closed;         /* no users are made on first sight */
+    bool closed; /* no users are made on first sight */
     uint64_t revision;
     uint64_t not_before; /* s since 1970 */
     uint32_t key_count;
@@ -30,7 +30,8 @@ struct site {
 struct sites *sites_new(void);
 void sites_free(struct sites *sites);
 
-/* Takes a pushed site over, unless it has a newer one of that id. False if the message breaks a limit. */
+/* Takes a pushed site over, unless it has a newer one of that id. False if the message breaks a
+ * limit. */
 MUST_CHECK bool sites_put(struct sites *sites, const Lahar__Link__V1__Site *site);
 void sites_remove(struct sites *sites, struct span id, uint64_t revision);
 /* Borrowed until the next put or remove; NULL if unknown. */
@@ -38,7 +39,8 @@ const struct site *sites_find(const struct sites *sites, struct span id);
 /* The highest revision seen. */
 uint64_t sites_revision(const struct sites *sites);
 
-/* Remembers that a look-up found none; and whether one did within the last SITES_MISSING_MS. At most 1,024 are kept. */
+/* Remembers that a look-up found none; and whether one did within the last SITES_MISSING_MS. At
+ * most 1,024 are kept. */
 void sites_missing(struct sites *sites, struct span id, uint64_t now_ms);
 bool sites_is_missing(const struct sites *sites, struct span id, uint64_t now_ms);
 
