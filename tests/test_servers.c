@@ -1,0 +1,161 @@
+/* servers: everybody gets a turn, in an order of chance. */
+#include "client/servers.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static uint64_t next_random(void *ctx)
+{
+    uint64_t *random = ctx;
+    return (*random = *random * 6364136223846793005u + 1442695040888963407u) >> 32;
+}
+
+/* The ports of one round, in the order in which they are tried. */
+static size_t play_a_round(struct servers *servers, uint16_t ports[8])
+{
+    struct servers_target target;
+    const char *why;
+    size_t count = 0;
+    servers_begin(servers);
+    while (servers_next(servers, &target, &why) == SERVERS_TRY) {
+        const struct sockaddr_in *address = (const void *)target.address;
+        assert_int_equal(target.family, AF_INET);
+        assert_true(count < 8);
+        ports[count++] = ntohs(address->sin_port);
+    }
+    return count;
+}
+
+static void each_round_goes_to_every_server_once(void **state)
+{
+    uint64_t random = 1;
+    struct servers *servers =
+        servers_new("tcp://127.0.0.1:1,tcp://127.0.0.1:2,tcp://127.0.0.1:3", next_random, &random);
+    (void)state;
+    for (int i = 0; i < 20; i++) {
+        uint16_t ports[8];
+        assert_int_equal(play_a_round(servers, ports), 3);
+        assert_int_equal(1u << ports[0] | 1u << ports[1] | 1u << ports[2], 0xe);
+    }
+    servers_free(servers);
+}
+
+static void every_server_is_first_sometimes(void **state)
+{
+    uint32_t first[4] = {0};
+    (void)state;
+    for (uint64_t seed = 1; seed <= 300; seed++) {
+        uint64_t random = seed;
+        uint16_t ports[8];
+        struct servers *servers = servers_new(
+            "tcp://127.0.0.1:1,tcp://127.0.0.1:2,tcp://127.0.0.1:3", next_random, &random);
+        (void)play_a_round(servers, ports);
+        first[ports[0]]++;
+        servers_free(servers);
+    }
+    for (int port = 1; port <= 3; port++)
+        assert_in_range(first[port], 50, 150);
+}
+
+static void what_was_tried_first_is_not_first_again_before_the_others(void **state)
+{
+    uint64_t random = 7;
+    struct servers_target target;
+    const char *why;
+    struct servers *servers =
+        servers_new("tcp://127.0.0.1:1,tcp://127.0.0.1:2,tcp://127.0.0.1:3", next_random, &random);
+    (void)state;
+    for (int i = 0; i < 10; i++) {
+        uint32_t seen = 0;
+        for (int turn = 0; turn < 3; turn++) {
+            servers_begin(servers);
+            assert_int_equal(servers_next(servers, &target, &why), SERVERS_TRY);
+            const struct sockaddr_in *address = (const void *)target.address;
+            seen |= 1u << ntohs(address->sin_port);
+        }
+        assert_int_equal(seen, 0xe);
+    }
+    servers_free(servers);
+}
+
+static void says_scheme_and_name_as_they_were_written(void **state)
+{
+    uint64_t random = 1;
+    struct servers_target target;
+    const char *why;
+    struct servers *servers = servers_new("tls://[::1]:7701", next_random, &random);
+    (void)state;
+    assert_true(servers_any_tls(servers));
+    servers_begin(servers);
+    assert_int_equal(servers_next(servers, &target, &why), SERVERS_TRY);
+    assert_string_equal(target.host, "::1");
+    assert_true(target.tls);
+    assert_int_equal(target.family, AF_INET6);
+    assert_int_equal(servers_next(servers, &target, &why), SERVERS_END);
+    servers_free(servers);
+    servers = servers_new("tcp://127.0.0.1:1", next_random, &random);
+    assert_false(servers_any_tls(servers));
+    servers_free(servers);
+}
+
+static void a_name_that_is_not_known_does_not_end_the_round(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        uint64_t random = seed;
+        struct servers_target target;
+        const char *why = NULL;
+        uint32_t tries = 0, unknown = 0;
+        enum servers_step step;
+        struct servers *servers =
+            servers_new("tcp://a..b:1,tcp://127.0.0.1:2", next_random, &random);
+        servers_begin(servers);
+        while ((step = servers_next(servers, &target, &why)) != SERVERS_END) {
+            tries += step == SERVERS_TRY;
+            unknown += step == SERVERS_UNKNOWN;
+        }
+        assert_int_equal(tries, 1);
+        assert_int_equal(unknown, 1);
+        assert_non_null(why);
+        servers_free(servers);
+    }
+}
+
+static void what_is_no_list_of_servers_is_refused(void **state)
+{
+    const char *bad[] = {"",
+                         ",",
+                         "tcp://",
+                         "tcp://127.0.0.1",
+                         "tcp://:1",
+                         "tcp://127.0.0.1:x",
+                         "tcp://127.0.0.1:65536",
+                         "TCP://127.0.0.1:1",
+                         "http://127.0.0.1:1",
+                         "127.0.0.1:1",
+                         "tcp://127.0.0.1:1,",
+                         "tcp://127.0.0.1:1, tcp://127.0.0.1:2",
+                         "tcp://::1:1"};
+    uint64_t random = 1;
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_null(servers_new(bad[i], next_random, &random));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_round_goes_to_every_server_once),
+        cmocka_unit_test(every_server_is_first_sometimes),
+        cmocka_unit_test(what_was_tried_first_is_not_first_again_before_the_others),
+        cmocka_unit_test(says_scheme_and_name_as_they_were_written),
+        cmocka_unit_test(a_name_that_is_not_known_does_not_end_the_round),
+        cmocka_unit_test(what_is_no_list_of_servers_is_refused),
+    };
+    return cmocka_run_group_tests_name("servers", tests, NULL, NULL);
+}
