@@ -37,7 +37,7 @@ struct link {
     struct loop *loop;
     struct link_options options;
     char name[LINK_NAME_MAX + 1];
-    const struct link_events *events;
+    struct link_events events;
     void *ctx;
     bool listens;
     struct door *doors;
@@ -113,8 +113,8 @@ static void tell_up(struct link *link, uint32_t index)
     log_info("link_up", LOG_SPAN("peer", span_of(peer->pair.name, peer->pair.name_len)),
              LOG_TEXT("role", keys_role_name(peer->role)),
              LOG_HEX("incarnation", peer->pair.theirs));
-    link->events->on_up(link->ctx, index, peer->role, peer->pair.theirs,
-                        span_of(peer->pair.name, peer->pair.name_len));
+    link->events.on_up(link->ctx, index, peer->role, peer->pair.theirs,
+                       span_of(peer->pair.name, peer->pair.name_len));
 }
 
 static void tell_down(struct link *link, uint32_t index, const char *why)
@@ -124,7 +124,7 @@ static void tell_down(struct link *link, uint32_t index, const char *why)
     link->counts.peers_down++;
     log_info("link_down", LOG_SPAN("peer", span_of(peer->pair.name, peer->pair.name_len)),
              LOG_TEXT("role", keys_role_name(peer->role)), LOG_TEXT("why", why));
-    link->events->on_down(link->ctx, index);
+    link->events.on_down(link->ctx, index);
 }
 
 static void fall(struct link *link, uint32_t index, const char *why)
@@ -266,7 +266,7 @@ static void hear(struct link *link, uint32_t index, const struct batch_head *hea
     }
     struct span body;
     while (heard.take && !link->renewed && batch_next(&frames, &body))
-        link->events->on_frame(link->ctx, index, body);
+        link->events.on_frame(link->ctx, index, body);
     if (credit_in_grant_due(&peer->pair.in) && peer->pair.state == PAIR_UP)
         say(link, index);
 }
@@ -548,7 +548,7 @@ struct link *link_new(struct link_net *net, struct loop *loop, const struct link
     link->options = *options;
     memcpy(link->name, options->name, strlen(options->name) + 1);
     link->options.name = link->name;
-    link->events = events;
+    link->events = *events;
     link->ctx = ctx;
     link->budget = options->frames_a_turn;
     link->generation = zap_generation(net->zap);
