@@ -7,10 +7,12 @@
 
 #include <stdlib.h>
 
+#define LOOKS_MAX 64u /* at a time */
+
 struct conv_table {
     struct pool pool;
     struct map map;
-    struct ring by_idle; /* those not held, the longest idle first */
+    struct ring by_age; /* by when they were last looked at for their age */
 };
 
 static uint64_t hash_of(const struct conv_key *key)
@@ -36,7 +38,7 @@ struct conv_table *conv_table_new(uint32_t convs_max)
     assert(table != NULL);
     pool_init(&table->pool, sizeof(struct conv), convs_max);
     map_init(&table->map);
-    ring_init(&table->by_idle);
+    ring_init(&table->by_age);
     return table;
 }
 
@@ -55,11 +57,6 @@ struct conv *conv_find(const struct conv_table *table, const struct conv_key *ke
     return index == MAP_NONE ? NULL : at(table, index);
 }
 
-struct conv *conv_oldest(const struct conv_table *table)
-{
-    return ring_empty(&table->by_idle) ? NULL : RING_OF(table->by_idle.next, struct conv, by_idle);
-}
-
 struct conv *conv_make(struct conv_table *table, const struct conv_key *key, uint64_t now_ms)
 {
     uint32_t index = pool_take(&table->pool);
@@ -68,31 +65,54 @@ struct conv *conv_make(struct conv_table *table, const struct conv_key *key, uin
     struct conv *conv = at(table, index);
     conv->key = *key;
     conv->index = index;
-    conv->idle_since_ms = now_ms;
+    conv->used_ms = conv->placed_ms = now_ms;
     ring_init(&conv->pending);
     ring_init(&conv->known);
-    ring_init(&conv->by_idle);
-    ring_add(&table->by_idle, &conv->by_idle);
+    ring_add(&table->by_age, &conv->by_age);
     map_add(&table->map, hash_of(key), index);
     return conv;
 }
 
 void conv_forget(struct conv_table *table, struct conv *conv)
 {
-    assert(!conv->held && ring_empty(&conv->pending) && ring_empty(&conv->known));
-    ring_remove(&conv->by_idle);
+    assert(ring_empty(&conv->pending) && ring_empty(&conv->known));
+    ring_remove(&conv->by_age);
     map_remove(&table->map, hash_of(&conv->key), conv->index);
     pool_give(&table->pool, conv->index);
 }
 
-void conv_hold(struct conv_table *table, struct conv *conv, bool held, uint64_t now_ms)
+static void place_last(struct conv_table *table, struct conv *conv, uint64_t now_ms)
 {
-    conv->held = held;
-    ring_remove(&conv->by_idle);
-    if (held)
-        return;
-    conv->idle_since_ms = now_ms;
-    ring_add(&table->by_idle, &conv->by_idle);
+    conv->placed_ms = now_ms;
+    ring_move(&table->by_age, &conv->by_age);
+}
+
+struct conv *conv_idle(struct conv_table *table, uint64_t before_ms, uint64_t now_ms)
+{
+    for (uint32_t looks = 0; looks < LOOKS_MAX && !ring_empty(&table->by_age); looks++) {
+        struct conv *conv = RING_OF(table->by_age.next, struct conv, by_age);
+        if (conv->placed_ms > before_ms)
+            return NULL;
+        if (conv->used_ms <= before_ms && ring_empty(&conv->pending))
+            return conv;
+        place_last(table, conv, now_ms);
+    }
+    return NULL;
+}
+
+struct conv *conv_spare(struct conv_table *table, uint64_t now_ms)
+{
+    struct conv *spare = NULL;
+    for (uint32_t looks = 0; looks < LOOKS_MAX && !ring_empty(&table->by_age); looks++) {
+        struct conv *conv = RING_OF(table->by_age.next, struct conv, by_age);
+        bool pending = !ring_empty(&conv->pending);
+        if (!pending && conv->used_ms <= conv->placed_ms)
+            return conv;
+        if (!pending && spare == NULL)
+            spare = conv;
+        place_last(table, conv, now_ms);
+    }
+    return spare;
 }
 
 static void begin_session(struct conv *conv, uint64_t session)

@@ -35,10 +35,10 @@ struct conv {
     uint64_t last;    /* taken or refused for good in this session; 0: only `settled` is taken */
     uint64_t settled; /* the highest seen in this session */
     bool refused;     /* `last` was refused, or follows what was, and the sender may not know */
-    bool held;
     uint32_t index;
-    uint64_t idle_since_ms;
-    struct ring by_idle;
+    uint64_t used_ms;
+    uint64_t placed_ms; /* in by_age */
+    struct ring by_age;
     /* The caller's: what was taken and has no outcome, in order; outcomes of this session, in
      * order. */
     struct ring pending, known;
@@ -53,14 +53,20 @@ void conv_table_free(struct conv_table *table);
 
 /* NULL: not known. */
 struct conv *conv_find(const struct conv_table *table, const struct conv_key *key);
-/* The one that is idle for the longest time; NULL: all are held. */
-struct conv *conv_oldest(const struct conv_table *table);
-/* The key must not be known. NULL: full; conv_oldest may be forgotten for it. */
+/* The key must not be known. NULL: full; conv_spare may be forgotten for it. */
 struct conv *conv_make(struct conv_table *table, const struct conv_key *key, uint64_t now_ms);
-/* Must not be held. */
+/* For each send: costs no more than a store, so the age of the unused is found out when it is asked
+ * for. */
+static inline void conv_use(struct conv *conv, uint64_t now_ms)
+{
+    conv->used_ms = now_ms;
+}
+/* One that was not used after `before_ms` and has nothing pending; NULL: none is known (yet). */
+struct conv *conv_idle(struct conv_table *table, uint64_t before_ms, uint64_t now_ms);
+/* One with nothing pending that was not used for long, as far as a short look shows; NULL: none. */
+struct conv *conv_spare(struct conv_table *table, uint64_t now_ms);
+/* Nothing of it may be pending or known. */
 void conv_forget(struct conv_table *table, struct conv *conv);
-/* Held ones are never idle. Also called to say that an idle one was used. */
-void conv_hold(struct conv_table *table, struct conv *conv, bool held, uint64_t now_ms);
 
 /* conv may be NULL: not known. A newer session counts from now on. `expected` is filled with GAP
  * and REFUSE_ONLY. */

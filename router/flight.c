@@ -111,11 +111,11 @@ static struct conv *conv_for(struct flight *flight, struct attempt *attempt)
     attempt->conv = conv_make(flight->convs, &attempt->key, attempt->now_ms);
     if (attempt->conv != NULL)
         return attempt->conv;
-    struct conv *oldest = conv_oldest(flight->convs);
-    if (oldest == NULL)
+    struct conv *spare = conv_spare(flight->convs, attempt->now_ms);
+    if (spare == NULL)
         return NULL;
-    let_go_of_known(oldest);
-    conv_forget(flight->convs, oldest);
+    let_go_of_known(spare);
+    conv_forget(flight->convs, spare);
     flight->counts.forgotten_early++;
     attempt->conv = conv_make(flight->convs, &attempt->key, attempt->now_ms);
     return attempt->conv;
@@ -144,10 +144,8 @@ static void remember_in_conv(struct conv *conv, struct outcome *outcome, uint64_
 
 static void leave(struct flight *flight, struct message *message, uint64_t now_ms)
 {
-    struct conv *conv = message->conv;
     ring_remove(&message->in_conv);
-    if (ring_empty(&conv->pending))
-        conv_hold(flight->convs, conv, false, now_ms);
+    conv_use(message->conv, now_ms);
     recipient_settle(flight->recipients, message);
 }
 
@@ -240,7 +238,7 @@ static bool judge(struct flight *flight, struct attempt *attempt)
     gid_mid(send->from, send->device, send->send.cmid.at, attempt->mid);
     attempt->conv = conv_find(flight->convs, &attempt->key);
     if (attempt->conv != NULL) {
-        conv_hold(flight->convs, attempt->conv, attempt->conv->held, attempt->now_ms);
+        conv_use(attempt->conv, attempt->now_ms);
         if (send->session > attempt->conv->session)
             let_go_of_known(attempt->conv);
     }
@@ -338,7 +336,6 @@ static void take(struct flight *flight, struct attempt *attempt, uint64_t sent_a
     message->outcome = outcome_add(flight->outcomes, attempt->mid);
     message->outcome->message = message;
     ring_add(&conv->pending, &message->in_conv);
-    conv_hold(flight->convs, conv, true, attempt->now_ms);
     conv_taken(conv, &attempt->place);
     remember_in_conv(conv, message->outcome, attempt->place.seq);
 }
@@ -518,7 +515,7 @@ void flight_tick(struct flight *flight, uint64_t now_ms)
     uint64_t old_ms = now_ms - flight->options.outcome_ms;
     outcome_forget_until(flight->outcomes, old_ms);
     struct conv *conv;
-    while ((conv = conv_oldest(flight->convs)) != NULL && conv->idle_since_ms <= old_ms) {
+    while ((conv = conv_idle(flight->convs, old_ms, now_ms)) != NULL) {
         let_go_of_known(conv);
         conv_forget(flight->convs, conv);
     }

@@ -175,29 +175,53 @@ static void what_is_known_counts_in_a_new_session_if_it_is_next(void **state)
     conv_table_free(table);
 }
 
-static void the_longest_idle_one_goes_first_and_held_ones_never(void **state)
+static struct conv *nth(struct conv_table *table, uint64_t n, uint64_t now_ms)
+{
+    struct conv_key k = key;
+    k.to += n;
+    return conv_make(table, &k, now_ms);
+}
+
+static void one_that_is_used_or_pending_is_not_idle(void **state)
 {
     (void)state;
     struct conv_table *table = conv_table_new(3);
+    struct ring link;
+    struct conv *pending = nth(table, 0, 10), *used = nth(table, 1, 10), *idle = nth(table, 2, 10);
+    ring_add(&pending->pending, &link);
+    conv_use(used, 50);
+    assert_null(conv_idle(table, 9, 60));
+    assert_ptr_equal(conv_idle(table, 10, 60), idle);
+    conv_forget(table, idle);
+    assert_null(conv_idle(table, 10, 60));
+    ring_remove(&link);
+    assert_ptr_equal(conv_idle(table, 60, 120), pending);
+    conv_forget(table, pending);
+    assert_ptr_equal(conv_idle(table, 60, 120), used);
+    assert_null(conv_find(table, &(struct conv_key){key.from, key.device, key.to, key.class}));
+    conv_table_free(table);
+}
+
+static void when_it_is_full_the_unused_are_spared_first_and_the_pending_never(void **state)
+{
+    (void)state;
+    struct conv_table *table = conv_table_new(3);
+    struct ring links[3];
     struct conv *convs[3];
-    for (uint32_t i = 0; i < 3; i++) {
-        struct conv_key k = key;
-        k.to += i;
-        convs[i] = conv_make(table, &k, i);
-    }
-    assert_null(conv_make(table, &(struct conv_key){1, 1, 1, 1}, 3));
-    conv_hold(table, convs[0], true, 4);
-    assert_ptr_equal(conv_oldest(table), convs[1]);
-    conv_hold(table, convs[1], false, 5);
-    assert_ptr_equal(conv_oldest(table), convs[2]);
-    conv_hold(table, convs[0], false, 6);
-    conv_forget(table, convs[2]);
-    assert_ptr_equal(conv_oldest(table), convs[1]);
-    struct conv_key gone = key;
-    gone.to += 2;
-    assert_null(conv_find(table, &gone));
-    assert_ptr_equal(conv_find(table, &key), convs[0]);
-    assert_non_null(conv_make(table, &gone, 7));
+    for (uint32_t i = 0; i < 3; i++)
+        convs[i] = nth(table, i, 10);
+    assert_null(nth(table, 3, 20));
+    ring_add(&convs[0]->pending, &links[0]);
+    conv_use(convs[1], 20);
+    assert_ptr_equal(conv_spare(table, 30), convs[2]);
+    conv_use(convs[2], 40);
+    assert_ptr_equal(conv_spare(table, 50), convs[1]); /* not used since it was looked at */
+    ring_add(&convs[1]->pending, &links[1]);
+    ring_add(&convs[2]->pending, &links[2]);
+    assert_null(conv_spare(table, 60));
+    ring_remove(&links[1]);
+    conv_forget(table, convs[1]);
+    assert_non_null(nth(table, 3, 70));
     conv_table_free(table);
 }
 
@@ -226,7 +250,8 @@ int main(void)
         cmocka_unit_test(a_refusal_counts_in_the_order_of_refusals),
         cmocka_unit_test(nothing_overtakes_a_refusal_that_the_sender_may_not_have_heard),
         cmocka_unit_test(what_is_known_counts_in_a_new_session_if_it_is_next),
-        cmocka_unit_test(the_longest_idle_one_goes_first_and_held_ones_never),
+        cmocka_unit_test(one_that_is_used_or_pending_is_not_idle),
+        cmocka_unit_test(when_it_is_full_the_unused_are_spared_first_and_the_pending_never),
         cmocka_unit_test(each_part_of_the_key_makes_another_conversation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
