@@ -1,4 +1,5 @@
-/* shard: the owner of some slots: dispatches what edges, Redis and the clock bring to those that know what to do.
+/* shard: the owner of some slots: dispatches what edges, Redis and the clock bring to those that
+ * know what to do.
  *
  *     shard ---- control     by what right (map, lease, epochs)
  *           ---- identity    (site, user) -> GID             ---- presence, store   who is where
@@ -8,17 +9,20 @@
  *
  * Pure: links, Redis, clock and randomness are the caller's; the simulator runs the same object.
  *
- * A shard takes frames of sessions only from the edge worker to which the session is bound, refuses others (counted; a session
- * that is not the device's last is answered Unbind), and sends frames of slots it does not own back as NotOwner. While it is
- * not owner it answers nothing but link heads, so edges find it "not up" for their logins: BUSY.
+ * A shard takes frames of sessions only from the edge worker to which the session is bound, refuses
+ * others (counted; a session that is not the device's last is answered Unbind), and sends frames of
+ * slots it does not own back as NotOwner. While it is not owner it answers nothing but link heads,
+ * so edges find it "not up" for their logins: BUSY.
  *
- * Starting: control raises the epochs, the store loads, edges that are up are told Owned and announce; for announce_ms from
- * then on, or until every edge named in the loaded records has announced, a user without a session is unknown, not offline.
- * A record loaded and not announced within likely_ms is dropped.
+ * Starting: control raises the epochs, the store loads, edges that are up are told Owned and
+ * announce; for announce_ms from then on, or until every edge named in the loaded records has
+ * announced, a user without a session is unknown, not offline. A record loaded and not announced
+ * within likely_ms is dropped.
  *
- * An edge that is silent (link down) has all its sessions offline at once; after sweep_after_ms its records are removed from memory and
- * Redis, at most sweep_per_s a second. An edge's Digest that differs from ours three times running starts a new round of
- * announcing (at most one in 10 s an edge); what is not announced in it is dropped; differences are counted as drift.
+ * An edge that is silent (link down) has all its sessions offline at once; after sweep_after_ms its
+ * records are removed from memory and Redis, at most sweep_per_s a second. An edge's Digest that
+ * differs from ours three times running starts a new round of announcing (at most one in 10 s an
+ * edge); what is not announced in it is dropped; differences are counted as drift.
  */
 #ifndef ROUTER_SHARD_H
 #define ROUTER_SHARD_H
@@ -34,11 +38,11 @@ struct shard;
 struct shard_options {
     struct control_options control;
     struct flight_options flight;
-    uint32_t devices_max;   /* 10 */
-    uint32_t announce_ms;   /* 2000 */
-    uint32_t likely_ms;     /* 6000 */
+    uint32_t devices_max;    /* 10 */
+    uint32_t announce_ms;    /* 2000 */
+    uint32_t likely_ms;      /* 6000 */
     uint32_t sweep_after_ms; /* 15000 */
-    uint32_t sweep_per_s;   /* 1000 */
+    uint32_t sweep_per_s;    /* 1000 */
     uint32_t identity_cache_max;
 };
 
