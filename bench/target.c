@@ -1,0 +1,171 @@
+#include "bench/target.h"
+
+#include "proto/client.pb-c.h"
+#include "proto/unpack.h"
+#include "proto/wire.h"
+
+/* --- lahar ------------------------------------------------------------------------------------ */
+
+static size_t lahar_hello(uint8_t *at, const struct target_login *login)
+{
+    uint8_t hello[FRAME_HELLO_SIZE_MAX], *end = hello;
+    assert(login->token.len + login->device.len < sizeof hello / 2);
+    end = wire_put_varint(end, 1, 1);
+    end = wire_put_bytes(end, 2, span_text("lahar-bench/" LAHAR_VERSION));
+    end = wire_put_bytes(end, 3, login->token);
+    end = wire_put_bytes(end, 5, login->device);
+    size_t len = (size_t)(end - hello);
+    uint8_t *to = frame_prefix_write(at, LAHAR__V1__CLIENT_FRAME__FRAME_HELLO, len);
+    memcpy(to, hello, len);
+    return (size_t)(to - at) + len;
+}
+
+static size_t lahar_received(uint8_t *at, uint64_t dseq)
+{
+    return hot_received_write(at, &(struct hot_received){.dseq = dseq});
+}
+
+static size_t lahar_ping(uint8_t *at)
+{
+    return (size_t)(frame_prefix_write(at, LAHAR__V1__CLIENT_FRAME__FRAME_PING, 0) - at);
+}
+
+static bool lahar_welcome(struct span content, struct target_frame *frame)
+{
+    Lahar__V1__Welcome *welcome = lahar__v1__welcome__unpack(NULL, content.len, content.at);
+    if (!welcome)
+        return false;
+    frame->event = TARGET_WELCOME;
+    frame->is.welcome.gid = welcome->gid;
+    frame->is.welcome.heartbeat_ms = welcome->heartbeat_ms;
+    lahar__v1__welcome__free_unpacked(welcome, NULL);
+    return true;
+}
+
+static bool lahar_error(struct span content, struct target_frame *frame)
+{
+    Lahar__V1__Error *error = lahar__v1__error__unpack(NULL, content.len, content.at);
+    if (!error)
+        return false;
+    frame->event = TARGET_ENDED;
+    frame->is.ended.reason = error->reason;
+    lahar__v1__error__free_unpacked(error, NULL);
+    return true;
+}
+
+static bool lahar_goaway(struct span content, struct target_frame *frame)
+{
+    Lahar__V1__Goaway *goaway = lahar__v1__goaway__unpack(NULL, content.len, content.at);
+    if (!goaway)
+        return false;
+    frame->event = TARGET_ENDED;
+    frame->is.ended.reason = goaway->reason;
+    lahar__v1__goaway__free_unpacked(goaway, NULL);
+    return true;
+}
+
+static bool lahar_open(struct span body, struct target_frame *frame)
+{
+    uint32_t number;
+    struct span content;
+    if (!frame_open(body, &number, &content, NULL))
+        return false;
+    frame->event = TARGET_IGNORED;
+    switch (number) {
+    case LAHAR__V1__SERVER_FRAME__FRAME_DELIVER:
+        frame->event = TARGET_DELIVER;
+        return hot_deliver_read(content, &frame->is.deliver);
+    case LAHAR__V1__SERVER_FRAME__FRAME_SEND_ACK:
+        frame->event = TARGET_ACK;
+        return hot_ack_read(content, &frame->is.ack);
+    case LAHAR__V1__SERVER_FRAME__FRAME_SEND_NACK:
+        frame->event = TARGET_NACK;
+        return hot_nack_read(content, &frame->is.nack);
+    case LAHAR__V1__SERVER_FRAME__FRAME_WELCOME:
+        return lahar_welcome(content, frame);
+    case LAHAR__V1__SERVER_FRAME__FRAME_ERROR:
+        return lahar_error(content, frame);
+    case LAHAR__V1__SERVER_FRAME__FRAME_GOAWAY:
+        return lahar_goaway(content, frame);
+    default:
+        return true;
+    }
+}
+
+static enum frame_status lahar_take(struct span *input, struct target_frame *frame)
+{
+    struct span body;
+    enum frame_status status = frame_take(input, FRAME_BODY_SIZE_MAX, &body);
+    if (status == FRAME_READY && !lahar_open(body, frame))
+        return FRAME_INVALID;
+    return status;
+}
+
+/* --- relay (bench/relay.h) -------------------------------------------------------------------- */
+
+static size_t relay_frame(uint8_t *at, uint64_t address, struct span body)
+{
+    uint8_t *end = wire_write_varint(at, sizeof address + body.len);
+    end = wire_write_fixed64(end, address);
+    if (body.len > 0)
+        memcpy(end, body.at, body.len);
+    return (size_t)(end - at) + body.len;
+}
+
+static size_t relay_hello(uint8_t *at, const struct target_login *login)
+{
+    return relay_frame(at, login->number, (struct span){0});
+}
+
+static size_t relay_send(uint8_t *at, const struct hot_send *send)
+{
+    return relay_frame(at, send->to, send->body);
+}
+
+static enum frame_status relay_take(struct span *input, struct target_frame *frame)
+{
+    struct span body;
+    uint64_t address;
+    enum frame_status status = frame_take(input, FRAME_BODY_SIZE_MAX, &body);
+    if (status != FRAME_READY)
+        return status;
+    if (wire_read_fixed64(body.at, body.at + body.len, &address) == NULL)
+        return FRAME_INVALID;
+    body = span_after(body, sizeof address);
+    if (body.len == 0) {
+        frame->event = TARGET_WELCOME;
+        frame->is.welcome.gid = address;
+        frame->is.welcome.heartbeat_ms = 0;
+    } else {
+        frame->event = TARGET_DELIVER;
+        frame->is.deliver =
+            (struct hot_deliver){.from = address, .class = HOT_EPHEMERAL, .body = body};
+    }
+    return FRAME_READY;
+}
+
+/* --- the rows --------------------------------------------------------------------------------- */
+
+static const struct target targets[] = {
+    {.name = "lahar",
+     .tokens = true,
+     .offers = {[HOT_CONFIRMED] = true, [HOT_EPHEMERAL] = true},
+     .hello = lahar_hello,
+     .send = hot_send_write,
+     .received = lahar_received,
+     .ping = lahar_ping,
+     .take = lahar_take},
+    {.name = "relay",
+     .offers = {[HOT_EPHEMERAL] = true},
+     .hello = relay_hello,
+     .send = relay_send,
+     .take = relay_take},
+};
+
+const struct target *target_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof targets / sizeof *targets; i++)
+        if (strcmp(targets[i].name, name) == 0)
+            return &targets[i];
+    return NULL;
+}
