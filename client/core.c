@@ -2,8 +2,8 @@
 
 #include "base/arena.h"
 #include "base/left_out.h"
-#include "base/map.h"
 #include "client/outbox.h"
+#include "client/seen.h"
 #include "proto/client.pb-c.h"
 #include "proto/frame.h"
 #include "proto/gid.h"
@@ -12,20 +12,11 @@
 
 #include <stdlib.h>
 
-#define SEEN_MAX 1024u
 #define TOKEN_SIZE_MAX 2048u
 #define STEADY_MS 10000u /* a connection that lasted so long was a good one: jitter begins anew */
 #define UNPACK_SIZE_MAX (256u * 1024u)
 
 enum phase { WAITING, CONNECTING, LOGIN, ONLINE, AWAY };
-
-/* The mids handed out last: a ring, and where each is in it. */
-struct seen {
-    uint8_t (*mids)[GID_MID_SIZE];
-    uint32_t room, next;
-    bool full;
-    struct map map;
-};
 
 struct core {
     struct core_options options;
@@ -51,46 +42,6 @@ struct core {
     const char *why, *why_text;
     char edge[65];
 };
-
-/* ---- which messages were handed out already ---- */
-
-static uint64_t mid_hash(const uint8_t *mid)
-{
-    uint64_t hash; /* a mid is a hash already */
-    memcpy(&hash, mid, sizeof hash);
-    return hash;
-}
-
-static bool same_mid(const void *ctx, uint32_t index, const void *key)
-{
-    const struct seen *seen = ctx;
-    return memcmp(seen->mids[index], key, GID_MID_SIZE) == 0;
-}
-
-static bool seen_before(const struct seen *seen, const uint8_t *mid)
-{
-    return map_find(&seen->map, mid_hash(mid), same_mid, seen, mid) != MAP_NONE;
-}
-
-static void seen_add(struct seen *seen, const uint8_t *mid)
-{
-    if (seen->next == seen->room && seen->room < SEEN_MAX) {
-        uint32_t room = seen->room ? seen->room * 4 : 16;
-        void *grown = realloc(seen->mids, (size_t)room * GID_MID_SIZE);
-        if (!grown)
-            return; /* forgetting is what the library would do after a restart, too */
-        seen->mids = grown;
-        seen->room = room;
-    }
-    if (seen->next == seen->room) {
-        seen->next = 0;
-        seen->full = true;
-    }
-    if (seen->full)
-        map_remove(&seen->map, mid_hash(seen->mids[seen->next]), seen->next);
-    memcpy(seen->mids[seen->next], mid, GID_MID_SIZE);
-    map_add(&seen->map, mid_hash(mid), seen->next++);
-}
 
 /* ---- states ---- */
 
@@ -193,7 +144,6 @@ static void send_hello(struct core *core)
     char token[TOKEN_SIZE_MAX];
     size_t len = core->actions.token(core->ctx, token, sizeof token);
     if (len == 0 || len > sizeof token) {
-        core->end_reason = 0;
         core->actions.disconnect(core->ctx);
         core->life++;
         core->why = "no_token";
@@ -256,7 +206,6 @@ static bool on_welcome(struct core *core, const Lahar__V1__Welcome *welcome)
     core->session = welcome->session;
     core->dseq = core->dseq_told = 0;
     core->heartbeat_ms = welcome->heartbeat_ms >= 100 ? welcome->heartbeat_ms : 30000;
-    core->awaiting_pong = false;
     size_t len = welcome->edge.len < sizeof core->edge ? welcome->edge.len : sizeof core->edge - 1;
     if (len)
         memcpy(core->edge, welcome->edge.data, len);
@@ -397,7 +346,7 @@ struct core *core_new(const struct core_options *options, const struct core_acti
     core->ctx = ctx;
     core->device = strdup(options->device);
     core->client = strdup(options->client ? options->client : "");
-    map_init(&core->seen.map);
+    seen_init(&core->seen);
     core->why = core->why_text = "";
     core->outbox = outbox_new(
         &(struct outbox_options){.sends_max = options->sends_max,
@@ -418,8 +367,7 @@ void core_free(struct core *core)
     if (!core)
         return;
     outbox_free(core->outbox);
-    map_free(&core->seen.map);
-    free(core->seen.mids);
+    seen_free(&core->seen);
     free(core->device);
     free(core->client);
     free(core);
@@ -430,7 +378,6 @@ void core_opened(struct core *core, uint64_t now_ms)
     core->now_ms = now_ms;
     if (core->phase != CONNECTING)
         return;
-    core->heard_ms = now_ms;
     enter(core, LOGIN, core->due_ms); /* one time limit for connection and login together */
     send_hello(core);
 }

@@ -220,6 +220,16 @@ static void of_several_that_are_busy_the_first_one_counts(void **state)
     assert_sent(world, "2 3 4");
 }
 
+static void busy_stops_a_conversation_that_has_more_to_send(void **state)
+{
+    struct world *world = *state;
+    outbox_open(world->outbox, world->now);
+    have_sent(world, 7, 1, 40);
+    nack(world, 1, NACK_BUSY, 0, 500);
+    outbox_pump(world->outbox, world->now);
+    assert_sent(world, "");
+}
+
 static void an_old_gap_notice_does_not_skip_what_was_busy(void **state)
 {
     struct world *world = *state;
@@ -292,8 +302,10 @@ static void without_an_answer_all_of_that_conversation_goes_out_again(void **sta
     have_sent(world, 7, 3, 3);
     have_sent(world, 8, 4, 4);
     assert_int_equal(outbox_due_ms(world->outbox), world->now + 1000);
+    ack(world, 1);
+    assert_int_equal(outbox_due_ms(world->outbox), world->now + 1000);
     pass(world, 1000);
-    assert_sent(world, "1 2 3");
+    assert_sent(world, "2 3");
     pass(world, 1000);
     assert_sent(world, "4");
 }
@@ -429,12 +441,31 @@ static void strange_answers_change_nothing(void **state)
     gap(world, 99, 1);
     assert_sent(world, "");
     assert_int_equal(outbox_waiting(world->outbox), 2);
+    gap(world, 2, 1);
+    forget_sent(world);
     /* A refusal of what was never sent in this session. */
     outbox_close(world->outbox);
     nack(world, 1, NACK_BUSY, 0, 100);
     nack(world, 2, NACK_SEQ_GAP, 0, 0);
     outbox_open(world->outbox, world->now);
     assert_sent(world, "1 2");
+    gap(world, 2, 1); /* the place named in the session before is news in this one */
+    assert_sent(world, "1 2");
+}
+
+static void an_answer_to_what_waits_for_the_window_disturbs_no_queue(void **state)
+{
+    struct world *world = *state;
+    outbox_open(world->outbox, world->now);
+    have_sent(world, 7, 1, 32);
+    for (uint32_t number = 41; number <= 44; number++)
+        have_sent(world, number, number, number);
+    ack(world, 43);
+    ack(world, 42);
+    for (uint32_t number = 1; number <= 3; number++)
+        ack(world, number);
+    outbox_pump(world->outbox, world->now);
+    assert_sent(world, "41 44");
 }
 
 /* ---- the rule as a whole --------------------------------------------------------------------- */
@@ -562,6 +593,7 @@ int main(void)
         CLAIM(a_gap_after_a_new_owner_goes_back_to_the_oldest_unsettled),
         CLAIM(busy_waits_and_goes_on_from_there_with_what_is_behind_it),
         CLAIM(of_several_that_are_busy_the_first_one_counts),
+        CLAIM(busy_stops_a_conversation_that_has_more_to_send),
         CLAIM(an_old_gap_notice_does_not_skip_what_was_busy),
         CLAIM(busy_holds_up_nobody_else_and_gives_its_places_away),
         CLAIM(a_busy_that_asks_for_no_wait_gets_a_short_one),
@@ -576,6 +608,7 @@ int main(void)
         CLAIM(refuses_more_than_may_wait_and_an_id_on_its_way),
         CLAIM(the_application_may_send_from_inside_an_outcome),
         CLAIM(strange_answers_change_nothing),
+        CLAIM(an_answer_to_what_waits_for_the_window_disturbs_no_queue),
         cmocka_unit_test(what_is_sent_is_taken_once_and_in_order_under_faults),
     };
     return cmocka_run_group_tests_name("outbox", tests, NULL, NULL);
