@@ -1,9 +1,9 @@
 /* credit: the account that two ends of a link keep of one direction (design: absolute byte credit).
  *
- * Positions count the bytes and frames of this pair of incarnations from 0. The sender stamps each batch
- * with the position at which it begins; the receiver takes a gap as lost. Credit is absolute ("you may come
- * up to byte N") and said again in every batch, so neither a lost batch nor a lost grant leaks any.
- * Pure.
+ * Positions count the bytes and frames of this pair of incarnations from 0. The sender stamps each
+ * batch with the position at which it begins; the receiver takes a gap as lost. Credit is absolute
+ * ("you may come up to byte N") and said again in every batch, so neither a lost batch nor a lost
+ * grant leaks any. Pure.
  */
 #ifndef PROTO_CREDIT_H
 #define PROTO_CREDIT_H
@@ -45,7 +45,8 @@ enum credit_verdict credit_in_batch(struct credit_in *in, uint64_t first_byte,
 void credit_in_took(struct credit_in *in, uint64_t bytes, uint64_t frames);
 /* The grant to say now; remembers that it was said. */
 uint64_t credit_in_grant(struct credit_in *in);
-/* True when half the window was used since the last grant: time to say one even without other news. */
+/* True when half the window was used since the last grant: time to say one even without other news.
+ */
 bool credit_in_grant_due(const struct credit_in *in);
 
 #endif

@@ -1,5 +1,6 @@
-/* What a link counts, once: the struct, the metric and its help. The ledger between processes that live:
- * the sum of frames_sent + frames_dropped equals that of frames_received + frames_lost + frames_stale.
+/* What a link counts, once: the struct, the metric and its help. The ledger between processes that
+ * live: all frames_sent + frames_dropped are all frames_received + frames_lost + frames_stale, once
+ * the next head has told of the last loss.
  *
  *         name              help */
 // clang-format off
@@ -7,7 +8,7 @@ LINK_COUNT(frames_sent,      "Frames given to ZeroMQ.")
 LINK_COUNT(frames_received,  "Frames received and handed on.")
 LINK_COUNT(frames_lost,      "Frames that the peer sent and that never came (gaps in its count).")
 LINK_COUNT(frames_stale,     "Frames meant for another incarnation, dropped.")
-LINK_COUNT(frames_dropped,   "Frames dropped before sending: the peer does not take them; it counts them as lost.")
+LINK_COUNT(frames_dropped,   "Frames dropped before sending; the peer counts them as lost.")
 LINK_COUNT(frames_unsent,    "Frames that still waited when the incarnation of either end ended.")
 LINK_COUNT(batches_sent,     "ZeroMQ messages sent.")
 LINK_COUNT(batches_received, "ZeroMQ messages received.")
