@@ -145,7 +145,6 @@ static void send_hello(struct core *core)
     size_t len = core->actions.token(core->ctx, token, sizeof token);
     if (len == 0 || len > sizeof token) {
         core->actions.disconnect(core->ctx);
-        core->life++;
         core->why = "no_token";
         core->why_text = "the application has no token to log in with";
         enter(core, AWAY, UINT64_MAX);

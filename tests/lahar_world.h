@@ -14,6 +14,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
@@ -154,6 +155,8 @@ static inline void server_accept(struct server *server)
     if (fd < 0)
         return;
     server_hang_up(server);
+    const int on = 1;
+    assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), 0);
     server->accepted++;
     server->fd = fd;
     if (!server->tls)

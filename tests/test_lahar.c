@@ -252,7 +252,7 @@ static void goes_to_another_server_if_one_is_silent(void **state)
     int silent = listen_somewhere(&port);
     char pattern[128];
     use_certificate(world, make_good_certificate(world));
-    world->options.connect_timeout_ms = 3000; /* a third of it for each address */
+    world->options.connect_timeout_ms = 1500; /* a third of it for each address */
     snprintf(pattern, sizeof pattern, "tls://localhost:%u,tls://localhost:%u,tls://localhost:%%",
              port, port);
     for (int i = 0; i < 3; i++) {
@@ -303,7 +303,7 @@ static void carries_the_largest_messages_both_ways(struct world *world)
         assert_int_equal(lahar_send(world->lahar, PEER, LAHAR_CONFIRMED, big, sizeof big, NULL),
                          LAHAR_OK);
     for (int i = 0; i < 20; i++)
-        turn(world);
+        (void)lahar_process(world->lahar);
     world->server.deaf = false;
     while (world->outcomes < COUNT) {
         struct hot_send send = hear_send(world);
