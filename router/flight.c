@@ -362,14 +362,14 @@ void flight_refuse(struct flight *flight, uint32_t edge, const struct hot_link_s
 
 /* ---- sessions ---- */
 
-/* Ends those of the user's that no edge ever got and no lane holds. What ends with one of them
+/* Ends those of a user without lanes that no edge ever got. What ends with one of them
  * comes after it in the ring, so the link before it stays good. */
 static void end_stranded(struct flight *flight, struct recipient *recipient, uint64_t now_ms)
 {
     struct ring *head = &recipient->pending, *before = head;
     while (before->next != head) {
         struct message *message = RING_OF(before->next, struct message, in_recipient);
-        if (message->given || message->lanes > 0)
+        if (message->given)
             before = before->next;
         else
             end_unanswered(flight, message, now_ms);

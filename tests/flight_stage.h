@@ -46,6 +46,7 @@ struct stage {
     uint64_t now;
     struct stage_user users[STAGE_USERS]; /* of GIDs from ANNA on */
     bool no_credit[STAGE_EDGES];
+    size_t body_max[STAGE_EDGES]; /* credit for no more than this; 0: any */
     struct stage_delivery deliveries[STAGE_LOG];
     struct stage_answer answers[STAGE_LOG];
     size_t delivered, answered, frames; /* frames: LinkDelivers */
@@ -73,7 +74,8 @@ static inline bool stage_deliver(void *ctx, uint32_t edge, struct hot_link_deliv
     assert_int_equal(deliver->class, HOT_CONFIRMED);
     assert_int_equal(deliver->sessions, deliver->dseqs);
     assert_true(deliver->sessions > 0);
-    if (stage->no_credit[edge])
+    if (stage->no_credit[edge] ||
+        (stage->body_max[edge] > 0 && deliver->body.len > stage->body_max[edge]))
         return false;
     stage->frames++;
     for (uint32_t i = 0; i < deliver->sessions; i++) {

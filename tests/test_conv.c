@@ -88,6 +88,9 @@ static void what_the_sender_has_settled_is_not_taken_again(void **state)
     gap(conv, 1, 1, 1, 4);
     conv_reset(conv);
     gap(conv, 1, 2, 2, 3);
+    take(conv, 1, 3, 3);
+    gap(conv, 1, 12, 9, 9);
+    gap(conv, 1, 4, 3, 9); /* it would follow, but the sender has settled it */
     conv_table_free(table);
 }
 

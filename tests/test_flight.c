@@ -266,6 +266,26 @@ static void what_the_sender_has_settled_is_forgotten(void **state)
     stage_free(stage);
 }
 
+static void also_what_was_sent_in_an_earlier_session(void **state)
+{
+    (void)state;
+    struct flight_options options = stage_options;
+    options.outcomes_max = 4;
+    struct stage *stage = stage_with(&options);
+    stage_begin(stage, BERT, PHONE, BERT_AT, E2, true, 0);
+    for (uint64_t n = 1; n <= 3; n++)
+        stage_anna(stage, n, 10 + n, 11);
+    assert_true(stage_received(stage, E2, BERT, BERT_AT, 3));
+    for (uint64_t n = 1; n <= 3; n++)
+        stage_send(stage, &(struct stage_send){ANNA, PHONE, 12, BERT, n, n, 1, 0, 0});
+    for (uint64_t n = 4; n <= 8; n++) {
+        stage_send(stage, &(struct stage_send){ANNA, PHONE, 12, BERT, n, n, n, 0, 0});
+        assert_true(stage_received(stage, E2, BERT, BERT_AT, n));
+    }
+    assert_int_equal(flight_counts(stage->flight)->forgotten_early, 0);
+    stage_free(stage);
+}
+
 static void past_the_limits_it_is_busy_or_forgets_but_never_what_is_pending(void **state)
 {
     (void)state;
@@ -373,6 +393,7 @@ int main(void)
         cmocka_unit_test(after_an_expiry_only_the_senders_oldest_is_taken),
         cmocka_unit_test(outcomes_and_conversations_are_forgotten_in_time),
         cmocka_unit_test(what_the_sender_has_settled_is_forgotten),
+        cmocka_unit_test(also_what_was_sent_in_an_earlier_session),
         cmocka_unit_test(past_the_limits_it_is_busy_or_forgets_but_never_what_is_pending),
         cmocka_unit_test(bodies_have_a_limit_too),
         cmocka_unit_test(a_refusal_by_the_shard_counts_in_the_order),

@@ -154,6 +154,10 @@ static void announced_again_it_goes_back_to_what_the_edge_let_through(void **sta
     assert_int_equal(give_all(&lane), 34);
     lane_announce(&lane, 4);
     assert_int_equal(give_all(&lane), 0);
+    assert_int_equal(lane_gap(&lane, 2), LANE_MOVES);
+    lane_announce(&lane, 1);
+    assert_int_equal(give_all(&lane), 234);
+    assert_int_equal(lane_gap(&lane, 2), LANE_MOVES); /* news again */
     lane_close(&lane);
 }
 

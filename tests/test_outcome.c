@@ -91,6 +91,7 @@ static void forgetting_leaves_the_callers_ring_too(void **state)
     ring_add(&head, &b->in_conv);
     outcome_forget(table, a);
     assert_ptr_equal(head.next, &b->in_conv);
+    assert_int_equal(outcome_decided(table), 0);
     assert_int_equal(outcome_decide(table, b, OUTCOME_DELIVERED, 1), 0);
     outcome_forget_until(table, 1);
     assert_true(ring_empty(&head));

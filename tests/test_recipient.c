@@ -266,6 +266,11 @@ static void a_likely_session_that_stays_silent_was_offline_too(void **state)
     stage_wait(stage, 5000);
     stage_expect_answer(stage, &answer, 1, NACK_OFFLINE);
     stage_wait(stage, 20000);
+    /* Its lane is forgotten, and had no number to give back. */
+    assert_int_equal(stage->kept_session, 0);
+    stage_user(stage, BERT)->sessions[0].live = true;
+    stage_user(stage, BERT)->sessions[0].dseq = 3;
+    assert_true(stage_received(stage, E2, BERT, 21, 3));
     stage_begin(stage, BERT, PHONE, 21, E2, true, 3);
     assert_int_equal(stage->delivered, 0);
     stage_free(stage);
@@ -309,6 +314,28 @@ static void what_waits_has_a_limit_and_an_end(void **state)
     stage_free(stage);
 }
 
+static void the_bytes_of_what_waits_have_a_limit_too(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new();
+    size_t answer = 0;
+    stage_user(stage, BERT)->unknown = true;
+    struct stage_send send = {ANNA, PHONE, 11, BERT, 1, 1, 1, 3000, 0};
+    stage_send(stage, &send);
+    stage->now += 1000;
+    stage_send(stage, &(struct stage_send){CARL, DESK, 31, BERT, 9, 1, 1, 8, 0});
+    send.number = send.seq = 2;
+    stage_send(stage, &send);
+    stage_expect_answer(stage, &answer, 2, NACK_BUSY);
+    stage_wait(stage, 4000);
+    stage_expect_answer(stage, &answer, 1, NACK_OFFLINE);
+    send.settled = 2;
+    stage_send(stage, &send);
+    assert_int_equal(stage->answered, answer);
+    assert_int_equal(flight_sends_in_flight(stage->flight), 2);
+    stage_free(stage);
+}
+
 static void a_full_lane_is_left_out_and_all_full_is_busy(void **state)
 {
     (void)state;
@@ -329,6 +356,23 @@ static void a_full_lane_is_left_out_and_all_full_is_busy(void **state)
     assert_true(stage_received(stage, E2, BERT, 21, 1));
     stage_anna(stage, 17, 17, 9);
     stage_expect_delivery(stage, &delivery, 21, 9, 17);
+    stage_free(stage);
+}
+
+static void what_a_full_lane_has_missed_does_not_come_after_what_followed(void **state)
+{
+    (void)state;
+    struct stage *stage = with_two_devices(E3);
+    for (uint64_t n = 1; n <= 8; n++)
+        stage_anna(stage, n, n, 1);
+    assert_true(stage_received(stage, E3, BERT, 22, 48));
+    stage_anna(stage, 9, 9, 9); /* 21 is full */
+    assert_true(stage_received(stage, E2, BERT, 21, 8));
+    stage_anna(stage, 10, 10, 9);
+    assert_true(stage_received(stage, E2, BERT, 21, 9)); /* that is 10 */
+    size_t delivery = stage->delivered;
+    stage_begin(stage, BERT, PHONE, 31, E2, true, 0);
+    assert_int_equal(stage->delivered, delivery);
     stage_free(stage);
 }
 
@@ -365,6 +409,26 @@ static void an_edge_without_credit_gets_it_later_if_another_took_it(void **state
     stage_expect_delivery(stage, &delivery, 21, 3, 3);
     stage_expect_delivery(stage, &delivery, 22, 43, 3);
     assert_int_equal(flight_counts(stage->flight)->redelivered, 0);
+    stage_free(stage);
+}
+
+static void what_could_not_be_given_is_not_overtaken(void **state)
+{
+    (void)state;
+    struct stage *stage = with_two_devices(E3);
+    size_t delivery = 0;
+    stage->body_max[E2] = 100;
+    struct stage_send send = {ANNA, PHONE, 11, BERT, 1, 1, 1, 1000, 0};
+    stage_send(stage, &send);
+    send = (struct stage_send){ANNA, PHONE, 11, BERT, 2, 2, 1, 8, 0};
+    stage_send(stage, &send);
+    stage_expect_delivery(stage, &delivery, 22, 41, 1);
+    stage_expect_delivery(stage, &delivery, 22, 42, 2);
+    assert_int_equal(stage->delivered, delivery);
+    stage->body_max[E2] = 0;
+    stage_wait(stage, 1000);
+    stage_expect_delivery(stage, &delivery, 21, 1, 1);
+    stage_expect_delivery(stage, &delivery, 21, 2, 2);
     stage_free(stage);
 }
 
@@ -513,9 +577,12 @@ int main(void)
         cmocka_unit_test(a_likely_session_that_stays_silent_was_offline_too),
         cmocka_unit_test(while_nobody_knows_yet_messages_wait),
         cmocka_unit_test(what_waits_has_a_limit_and_an_end),
+        cmocka_unit_test(the_bytes_of_what_waits_have_a_limit_too),
         cmocka_unit_test(a_full_lane_is_left_out_and_all_full_is_busy),
+        cmocka_unit_test(what_a_full_lane_has_missed_does_not_come_after_what_followed),
         cmocka_unit_test(the_bytes_of_a_lane_have_a_limit),
         cmocka_unit_test(an_edge_without_credit_gets_it_later_if_another_took_it),
+        cmocka_unit_test(what_could_not_be_given_is_not_overtaken),
         cmocka_unit_test(to_oneself_means_to_ones_other_devices),
         cmocka_unit_test(a_lane_that_is_idle_gives_its_number_back),
         cmocka_unit_test(announced_again_it_goes_on_where_the_edge_is),
