@@ -223,9 +223,11 @@ static void on_bind(struct shard *shard, uint32_t peer, struct edge *edge, struc
     bound.req = said->req;
     bound.gid = said->gid;
     bound.device = said->device;
+    uint64_t replaced = 0;
     bool user = gid_valid(said->gid) && gid_kind(said->gid) == GID_USER;
-    switch (user ? roster_bind(shard->roster, edge, said->gid, said->device, &bound.session)
-                 : ROSTER_BUSY) {
+    switch (
+        user ? roster_bind(shard->roster, edge, said->gid, said->device, &bound.session, &replaced)
+             : ROSTER_BUSY) {
     case ROSTER_BOUND:
         bound.status = LAHAR__LINK__V1__BOUND__STATUS__OK;
         break;
@@ -239,6 +241,8 @@ static void on_bind(struct shard *shard, uint32_t peer, struct edge *edge, struc
     answer.frame_case = LAHAR__LINK__V1__LINK_FRAME__FRAME_BOUND;
     answer.bound = &bound;
     push_frame(shard, peer, &answer);
+    if (bound.status == LAHAR__LINK__V1__BOUND__STATUS__OK)
+        roster_begin(shard->roster, edge, said->gid, said->device, bound.session, replaced);
 }
 
 static void on_gap(struct shard *shard, uint32_t peer, const struct edge *edge, struct span frame,

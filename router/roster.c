@@ -297,7 +297,7 @@ static bool has_room(struct roster *roster, uint64_t hash, uint64_t gid, uint64_
 }
 
 enum roster_bound roster_bind(struct roster *roster, struct edge *edge, uint64_t gid,
-                              uint64_t device, uint64_t *session)
+                              uint64_t device, uint64_t *session, uint64_t *replaced)
 {
     uint64_t hash = gid_hash(gid);
     uint32_t slot = presence_slot(hash), epoch = roster->actions.epoch(roster->ctx, slot);
@@ -324,10 +324,18 @@ enum roster_bound roster_bind(struct roster *roster, struct edge *edge, uint64_t
         roster->counts.replaced++;
         roster_say_unbind(roster, edges_find(roster->edges, old.edge), &old, END_REPLACED);
     }
-    struct flight_session begun = roster_to_session(&record, true);
-    roster->actions.begun(roster->ctx, gid, &begun, old.session);
     *session = record.session;
+    *replaced = old.session;
     return ROSTER_BOUND;
+}
+
+void roster_begin(struct roster *roster, const struct edge *edge, uint64_t gid, uint64_t device,
+                  uint64_t session, uint64_t replaced)
+{
+    struct presence_record record = {
+        .gid = gid, .device = device, .session = session, .edge = edge->number & PRESENCE_EDGE_MAX};
+    struct flight_session begun = roster_to_session(&record, true);
+    roster->actions.begun(roster->ctx, gid, &begun, replaced);
 }
 
 /* An edge speaks of a session that it does not hold. */

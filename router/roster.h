@@ -80,8 +80,12 @@ uint32_t roster_peer(const struct roster *roster, uint32_t number);
 /* "" if it was never heard. */
 const char *roster_edge_name(const struct roster *roster, uint32_t number);
 
+/* When it is BOUND: tell the edge so, then begin it: what waits for the user must come behind
+ * Bound, or the edge knows no such session. */
 enum roster_bound roster_bind(struct roster *roster, struct edge *edge, uint64_t gid,
-                              uint64_t device, uint64_t *session);
+                              uint64_t device, uint64_t *session, uint64_t *replaced);
+void roster_begin(struct roster *roster, const struct edge *edge, uint64_t gid, uint64_t device,
+                  uint64_t session, uint64_t replaced);
 /* These are refused, and false, unless this edge holds the session. */
 bool roster_unbind(struct roster *roster, const struct edge *edge, uint64_t gid, uint64_t device,
                    uint64_t session);
