@@ -385,11 +385,15 @@ static void losing_every_hundredth_batch_leaks_no_credit(void **state)
     link_fault_drop_every(two.edge.link, 100);
     const struct link_counts *edge = link_counts(two.edge.link);
     const struct link_counts *router = link_counts(two.router.link);
-    double first = 0, last = 0;
-    while (edge->batches_sent < batches_to_lose_from()) {
-        last = pour(&two, 40000, 4);
-        if (first == 0)
-            first = last;
+    const uint64_t batches = batches_to_lose_from();
+    double first = 0, last = 0; /* the best of the first third, and of the last */
+    while (edge->batches_sent < batches) {
+        bool early = edge->batches_sent<batches / 3, late = edge->batches_sent> batches * 2 / 3;
+        double speed = pour(&two, 40000, 4);
+        if (early && speed > first)
+            first = speed;
+        if (late && speed > last)
+            last = speed;
     }
     assert_int_equal(two.edge.said, router->frames_received + router->frames_lost);
     assert_int_equal(two.router.heard, router->frames_received);
@@ -399,7 +403,7 @@ static void losing_every_hundredth_batch_leaks_no_credit(void **state)
     assert_int_equal(two.router.downs + two.edge.downs, 0);
     check_ledger(&two);
     print_message("%.0f frames per CPU second at first, %.0f at last\n", first, last);
-    assert_true(last > first / 3);
+    assert_true(last > first / 2);
     /* The whole window is there. */
     link_fault_drop_every(two.edge.link, 0);
     turn_for((struct end *[]){BOTH(&two)}, 2, 700);
