@@ -403,7 +403,12 @@ static void do_duel(struct swarm *swarm, uint32_t rounds)
                 turn(swarm, 1);
             }
         }
-        late += !one_survives(swarm, devices);
+        if (one_survives(swarm, devices))
+            continue;
+        late++;
+        for (uint32_t i = 0; i < devices; i++)
+            fprintf(stderr, "round %u: device %u: state %d, %s\n", round, i,
+                    (int)lahar_state(swarm->devices[i].lahar), lahar_why(swarm->devices[i].lahar));
     }
     printf("{\"rounds\":%u,\"late\":%u}\n", rounds, late);
 }
