@@ -43,9 +43,10 @@ struct conn {
     uint8_t reason; /* why it is CLOSED */
     bool opened;
     bool touched;        /* is in table->touched */
-    bool blocked;        /* the socket took not all of `out`: EPOLLOUT is watched */
-    bool reading_writes; /* TLS wants to write before it can go on reading: EPOLLOUT is watched */
-    bool watches_out;
+    bool blocked;        /* not all of `out` could be written */
+    bool reading_writes; /* TLS wants to write before it reads on */
+    bool writing_reads;  /* TLS wants to read before it writes on */
+    uint8_t watched;     /* EPOLLIN, EPOLLOUT */
 };
 
 static_assert(sizeof(struct conn) <= 112, "a conn must stay small");
@@ -113,14 +114,17 @@ static uint64_t key_of(const struct conn *conn)
     return (uint64_t)conn->slot | (uint64_t)(conn->generation & KEY_GENERATION_MASK) << SLOT_BITS;
 }
 
+/* Only for what TLS can go on with: a peer that keeps it waiting for the other must not make us
+ * spin. */
 static void watch(struct conn_table *table, struct conn *conn)
 {
-    bool out = conn->blocked || conn->reading_writes;
-    if (out == conn->watches_out)
+    uint32_t events = conn->reading_writes ? EPOLLOUT : EPOLLIN;
+    if (conn->blocked && !conn->writing_reads)
+        events |= EPOLLOUT;
+    if (events == conn->watched)
         return;
-    conn->watches_out = out;
-    loop_rewatch(table->loop, conn->fd, table->source, key_of(conn),
-                 out ? EPOLLIN | EPOLLOUT : EPOLLIN);
+    conn->watched = (uint8_t)events;
+    loop_rewatch(table->loop, conn->fd, table->source, key_of(conn), events);
 }
 
 static void begin_close(struct conn_table *table, struct conn *conn, enum end_reason reason)
@@ -154,7 +158,10 @@ static enum end_reason write_clear(struct conn *conn, size_t *taken)
 static enum end_reason write_tls(struct conn_table *table, struct conn *conn, size_t *taken,
                                  bool *moved)
 {
-    switch (tls_write(table->tls, conn->tls, conn->fd, buf_span(&conn->out), taken, moved)) {
+    enum tls_status status =
+        tls_write(table->tls, conn->tls, conn->fd, buf_span(&conn->out), taken, moved);
+    conn->writing_reads = status == TLS_WANT_READ;
+    switch (status) {
     case TLS_ENDED:
         return END_PEER_LEFT;
     case TLS_BROKEN:
@@ -455,6 +462,7 @@ static void on_socket(void *ctx, uint32_t listener, bool tls, int fd)
     conn->slot = slot;
     conn->fd = fd;
     conn->listener = (uint8_t)listener;
+    conn->watched = EPOLLIN;
     if (!loop_watch(table->loop, fd, table->source, key_of(conn), EPOLLIN) ||
         (tls && (conn->tls = tls_stream(table->tls)) == NULL)) {
         release(table, conn);

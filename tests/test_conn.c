@@ -3,7 +3,6 @@
 #include "proto/client.pb-c.h"
 #include "tests/conn_world.h"
 
-#include <netinet/tcp.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 

@@ -2,7 +2,6 @@
  * handshake holds the others up. */
 #include "tests/conn_world.h"
 
-#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
@@ -62,9 +61,9 @@ struct client {
     SSL *ssl;
 };
 
-static struct client dial_tls(struct world *world)
+static struct client dial_tls_rcvbuf(struct world *world, int rcvbuf)
 {
-    struct client client = {.fd = dial_port(conn_table_port(world->table, world->tls), 0)};
+    struct client client = {.fd = dial_port(conn_table_port(world->table, world->tls), rcvbuf)};
     client.ctx = SSL_CTX_new(TLS_client_method());
     assert_non_null(client.ctx);
     client.ssl = SSL_new(client.ctx);
@@ -81,6 +80,11 @@ static void hang_up(struct client *client)
     SSL_CTX_free(client->ctx);
     close(client->fd);
     ERR_clear_error();
+}
+
+static struct client dial_tls(struct world *world)
+{
+    return dial_tls_rcvbuf(world, 0);
 }
 
 /* False: it failed. */
@@ -366,6 +370,82 @@ static void a_renegotiation_is_refused(void **state)
     AWAIT(world, world->closed == 1);
 }
 
+/* The records that the client would send for its next handshake, in TLS 1.2 two of them at least.
+ */
+static size_t second_hello(struct client *client, uint8_t *at, size_t room)
+{
+    BIO *socket = SSL_get_wbio(client->ssl), *memory = BIO_new(BIO_s_mem());
+    BIO_up_ref(socket);
+    SSL_set0_wbio(client->ssl, memory);
+    assert_int_equal(SSL_renegotiate(client->ssl), 1);
+    SSL_do_handshake(client->ssl);
+    int len = BIO_read(memory, at, (int)room);
+    SSL_set0_wbio(client->ssl, socket);
+    ERR_clear_error();
+    assert_true(len > 5 && (size_t)len < room);
+    return (size_t)len;
+}
+
+static uint32_t turns_within(struct world *world, uint32_t ms)
+{
+    uint32_t count = 0;
+    for (uint64_t end_ms = now_ms() + ms; now_ms() < end_ms; count++)
+        loop_turn(world->loop, 1000);
+    return count;
+}
+
+static void half_a_handshake_message_does_not_make_writing_spin(void **state)
+{
+    struct world *world = *state;
+    struct client client = dial_tls(world);
+    SSL_set_max_proto_version(client.ssl, TLS1_2_VERSION);
+    assert_true(shake(world, &client));
+    AWAIT(world, world->opened == 1);
+    SSL_set_max_send_fragment(client.ssl, 512);
+    uint8_t hello[4096];
+    char name[251];
+    memset(name, 'n', sizeof name - 1);
+    name[250] = '\0';
+    SSL_set_tlsext_host_name(client.ssl, name);
+    SSL_set_cipher_list(client.ssl, "ALL:COMPLEMENTOFALL:@SECLEVEL=0");
+    size_t len = second_hello(&client, hello, sizeof hello);
+    size_t first = 5u + ((size_t)hello[3] << 8 | hello[4]);
+    assert_true(first < len);
+
+    assert_int_equal(send(client.fd, hello, first, 0), first);
+    turns(world, 10);
+    conn_send(world->table, world->last, span_text("waits"));
+    assert_true(turns_within(world, 500) < 50);
+    assert_int_equal(count(world, EDGE_METRIC_BYTES_OUT), 0);
+    assert_int_equal(world->closed, 0);
+
+    assert_int_equal(send(client.fd, hello + first, len - first, 0), len - first);
+    AWAIT(world, count(world, EDGE_METRIC_BYTES_OUT) == 5);
+    hang_up(&client);
+}
+
+/* Each update asks for an answer, and the client reads none. */
+static void a_flood_of_key_updates_does_not_make_reading_spin(void **state)
+{
+    struct world *world = *state;
+    struct client client = dial_tls_rcvbuf(world, 4096);
+    assert_true(shake(world, &client));
+    AWAIT(world, world->opened == 1);
+    uint64_t heard = 0;
+    for (uint32_t in_vain = 0; in_vain < 200; in_vain++) {
+        size_t n;
+        (void)SSL_key_update(client.ssl, SSL_KEY_UPDATE_REQUESTED);
+        (void)SSL_write_ex(client.ssl, "x", 1, &n);
+        ERR_clear_error();
+        loop_turn(world->loop, 1);
+        if (count(world, EDGE_METRIC_BYTES_IN) > heard)
+            in_vain = 0;
+        heard = count(world, EDGE_METRIC_BYTES_IN);
+    }
+    assert_true(turns_within(world, 500) < 50);
+    hang_up(&client);
+}
+
 static void key_updates_are_answered(void **state)
 {
     struct world *world = *state;
@@ -426,6 +506,16 @@ static void a_reload_serves_the_new_certificate_and_keeps_old_streams(void **sta
     OPENSSL_free(subject);
     hang_up(&new);
     hang_up(&old);
+}
+
+static int set_up_tls_narrow(void **state)
+{
+    assert_int_equal(set_up_tls(state), 0);
+    struct world *world = *state;
+    end(world);
+    world->options.sndbuf_bytes = 8 * 1024;
+    begin(world);
+    return 0;
 }
 
 static int set_up_tls_hasty(void **state)
@@ -498,6 +588,8 @@ int main(void)
         TEST(garbage_in_an_open_stream_ends_it, set_up_tls),
         TEST(an_error_that_others_left_behind_is_not_taken_for_ours, set_up_tls),
         TEST(a_renegotiation_is_refused, set_up_tls),
+        TEST(half_a_handshake_message_does_not_make_writing_spin, set_up_tls),
+        TEST(a_flood_of_key_updates_does_not_make_reading_spin, set_up_tls_narrow),
         TEST(key_updates_are_answered, set_up_tls),
         TEST(a_reload_serves_the_new_certificate_and_keeps_old_streams, set_up_tls),
         TEST(a_handshake_that_takes_too_long_is_ended, set_up_tls_hasty),
