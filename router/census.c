@@ -86,8 +86,13 @@ void census_reply(struct roster *roster, uint64_t tag, const struct reply *reply
 bool census_hello(struct roster *roster, uint32_t peer, uint32_t number, struct span name)
 {
     struct edge *before = edges_of_peer(roster->edges, peer);
-    if (before != NULL)
-        return false; /* what it waits for comes again by itself */
+    if (before != NULL) {
+        /* In a round what it waits for comes again by itself. Else it lost the link, which we never
+         * noticed, and waits to be told what we own: until then it sends no digests. */
+        if (roster->state == ROSTER_SERVING && !before->announcing)
+            census_begin_round(roster, before);
+        return false;
+    }
     if (number == 0 || number > PRESENCE_EDGE_MAX) {
         give_number(roster, peer);
         return false;
