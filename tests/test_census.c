@@ -259,6 +259,24 @@ static void one_that_is_bound_during_a_round_is_not_lost(void **state)
     assert_int_equal(online(gid), 1);
 }
 
+/* Its link came up again before this end had missed it. */
+static void an_edge_that_says_hello_again_is_told_again_what_is_owned(void **state)
+{
+    (void)state;
+    uint64_t gid = world_gid(0);
+    struct said said = {gid, 1, 11, 5};
+    world_edge(&world, 0, 3, &said, 1);
+    assert_int_equal(world_round(&world, 0), 0);
+    world_hello(&world, 0, 3);
+    uint32_t round = world_round(&world, 0);
+    assert_int_not_equal(round, 0);
+    assert_int_equal(online(gid), 1);
+    world_hello(&world, 0, 3); /* said again, before it was told */
+    assert_int_equal(world_round(&world, 0), 0);
+    world_done(&world, 0, round, 0);
+    assert_int_equal(online(gid), 0);
+}
+
 static void audits_are_not_more_often_than_every_ten_seconds(void **state)
 {
     (void)state;
@@ -318,6 +336,7 @@ int main(void)
         WORLD(an_edge_that_comes_back_announces_and_all_is_well),
         WORLD(a_digest_that_goes_on_differing_makes_a_round),
         WORLD(one_that_is_bound_during_a_round_is_not_lost),
+        WORLD(an_edge_that_says_hello_again_is_told_again_what_is_owned),
         WORLD(audits_are_not_more_often_than_every_ten_seconds),
         WORLD(announced_sessions_of_other_shards_count_but_are_not_taken),
         WORLD(another_edge_with_a_number_that_is_taken_is_not_let_in),
