@@ -234,7 +234,9 @@ static void goes_to_another_server_if_one_is_down(void **state)
     uint16_t port;
     close(listen_somewhere(&port)); /* nobody is there now */
     char pattern[128];
-    snprintf(pattern, sizeof pattern, "tcp://127.0.0.1:%u,tcp://127.0.0.1:%%,tcp://a..b:1", port);
+    /* One refuses, one name is not known, one address can be no peer's. */
+    snprintf(pattern, sizeof pattern,
+             "tcp://127.0.0.1:%u,tcp://127.0.0.1:%%,tcp://a..b:1,tcp://255.255.255.255:1", port);
     for (int i = 0; i < 10; i++) {
         begin(world, pattern);
         go_online(world); /* at the first try: else `why` would say so */
@@ -276,6 +278,8 @@ static void says_why_nobody_could_be_reached(void **state)
     assert_string_equal(lahar_why_text(world->lahar), "Connection refused");
     lahar_free(world->lahar);
     assert_refuses(world, "tcp://a..b:1", "resolve");
+    lahar_free(world->lahar);
+    assert_refuses(world, "tcp://255.255.255.255:1", "connect");
 }
 
 static void a_server_that_says_nothing_is_left_in_time(void **state)
@@ -353,6 +357,8 @@ static void a_slow_line_refuses_ephemeral_and_queues_no_more(void **state)
     assert_true(lahar_timeout_ms(world->lahar) > 0);
     struct pollfd ready = {lahar_fd(world->lahar), POLLIN, 0};
     assert_int_equal(poll(&ready, 1, 0), 0); /* it waits without turning in circles */
+    server_read(&world->server);
+    assert_int_equal(poll(&ready, 1, WAIT_MS), 1); /* and goes on when the line does */
     world->server.deaf = false;
     TURN_UNTIL(world, lahar_send(world->lahar, PEER, LAHAR_EPHEMERAL, "x", 1, NULL) == LAHAR_OK);
 }
