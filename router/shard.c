@@ -50,6 +50,16 @@ static bool roster_command(void *ctx, const struct span *args, size_t count, uin
 
 /* --- control ---------------------------------------------------------------------------------- */
 
+/* Presence is written without a fence, so not before it is clear that the name and the slots are
+ * still ours: whoever serves them now would not write again what we have overwritten. */
+static void begin_writing(struct shard *shard)
+{
+    if (shard->writing || !shard->redis_up || !control_may_write(shard->control, shard->now_ms))
+        return;
+    shard->writing = true;
+    roster_redis_up(shard->roster);
+}
+
 static void on_map(void *ctx, const struct slotmap *map)
 {
     struct shard *shard = ctx;
@@ -91,6 +101,7 @@ static void on_owner(void *ctx)
             metrics_set(shard->metrics, ROUTER_METRIC_EPOCH, control_epoch(shard->control, slot));
     }
     metrics_set(shard->metrics, ROUTER_METRIC_SLOTS, slots);
+    begin_writing(shard);
     roster_own(shard->roster, shard->owned, shard->run_list, make_runs(shard));
 }
 
@@ -372,12 +383,11 @@ void shard_redis_up(struct shard *shard)
     functions_begin(functions_command, shard);
     control_up(shard->control, shard->now_ms);
     identity_up(shard->identity);
-    roster_redis_up(shard->roster);
 }
 
 void shard_redis_down(struct shard *shard)
 {
-    shard->redis_up = false;
+    shard->redis_up = shard->writing = false;
     shard_count(shard, ROUTER_METRIC_REDIS_DOWNS);
     control_down(shard->control, shard->now_ms);
     identity_down(shard->identity);
@@ -393,6 +403,7 @@ void shard_redis_reply(struct shard *shard, uint64_t tag, const struct reply *re
         break;
     case SHARD_CONTROL:
         control_reply(shard->control, own, reply, shard->now_ms);
+        begin_writing(shard);
         break;
     case SHARD_IDENTITY:
         identity_reply(shard->identity, own, reply);

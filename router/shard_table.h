@@ -34,6 +34,7 @@ struct shard {
     struct metrics *metrics;
     uint64_t now_ms, wall_ms;
     bool redis_up, serving;
+    bool writing;       /* presence, on this connection to Redis */
     uint64_t second_ms; /* when the last second began */
 
     struct control *control;
