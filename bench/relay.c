@@ -194,6 +194,19 @@ static int listen_on(const char *text)
     return fd;
 }
 
+static void say_ready(int fd)
+{
+    struct sockaddr_storage address;
+    socklen_t len = sizeof address;
+    char port[8];
+    if (getsockname(fd, (struct sockaddr *)&address, &len) != 0 ||
+        getnameinfo((struct sockaddr *)&address, len, NULL, 0, port, sizeof port, NI_NUMERICSERV) !=
+            0)
+        log_die("relay: it cannot be told where it listens");
+    printf("ready %s\n", port);
+    fflush(stdout);
+}
+
 void relay_run(const char *listen)
 {
     struct rlimit limit;
@@ -210,8 +223,7 @@ void relay_run(const char *listen)
     assert(relay->peers && relay->touched && relay->fd_of && relay->epoll_fd >= 0);
     relay->listen_fd = listen_on(listen);
     watch(relay, relay->listen_fd, EPOLL_CTL_ADD, EPOLLIN);
-    puts("ready");
-    fflush(stdout);
+    say_ready(relay->listen_fd);
     for (;;)
         turn(relay);
 }

@@ -16,7 +16,8 @@
 
 #define RELAY_NUMBER_MAX (1u << 22)
 
-/* Serves on HOST:PORT until it is killed; prints "ready" once it listens. Dies if it cannot. */
+/* Serves on HOST:PORT until it is killed; prints "ready PORT" once it listens. Dies if it cannot.
+ */
 __attribute__((noreturn)) void relay_run(const char *listen);
 
 #endif
