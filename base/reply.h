@@ -1,5 +1,5 @@
-/* reply: what Redis answered, as plain data, so that pure cores can be given replies by anyone. All is
- * borrowed until the call that hands it over returns. */
+/* reply: what Redis answered, as plain data, so that pure cores can be given replies by anyone. All
+ * is borrowed until the call that hands it over returns. */
 #ifndef BASE_REPLY_H
 #define BASE_REPLY_H
 

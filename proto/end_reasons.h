@@ -1,7 +1,7 @@
-/* Every way a client's connection ends, once: enum, wire number (Error, Goaway, Unbind), label in logs and
- * counters, whose doing it is, and what the client library does next: BACK (reconnects with jitter),
- * FRESH (fetches a new token first), AWAY (stays away until the application says otherwise). Numbers are for
- * ever.
+/* Every way a client's connection ends, once: enum, wire number (Error, Goaway, Unbind), label in
+ * logs and counters, whose doing it is, and what the client library does next: BACK (reconnects
+ * with jitter), FRESH (fetches a new token first), AWAY (stays away until the application says
+ * otherwise). Numbers are for ever.
  *
  *     name              number label               fault  next   text for people */
 // clang-format off

@@ -6,9 +6,9 @@
  *     | length, varint, 1..3  | body, `length` bytes   |
  *     +-----------------------+------------------------+
  *
- * The body is one packed ClientFrame, ServerFrame or LinkFrame: a oneof, so nearly always one field,
- * whose number says the type and whose content is the message.
- * Pure: it allocates nothing, keeps nothing and does no I/O.
+ * The body is one packed ClientFrame, ServerFrame or LinkFrame: a oneof, so nearly always one
+ * field, whose number says the type and whose content is the message. Pure: it allocates nothing,
+ * keeps nothing and does no I/O.
  */
 #ifndef PROTO_FRAME_H
 #define PROTO_FRAME_H
@@ -38,14 +38,14 @@ enum frame_status {
  * bytes, and `input` starts at the next frame. */
 MUST_CHECK enum frame_status frame_take(struct span *input, size_t size_max, struct span *body);
 
-/* Opens a oneof: the number and content of its last length-delimited field. Fields of other wire types
- * and earlier fields are skipped and added to `ignored` (may be NULL). False if the bytes are not
- * protobuf's; an empty oneof gives number 0. */
+/* Opens a oneof: the number and content of its last length-delimited field. Fields of other wire
+ * types and earlier fields are skipped and added to `ignored` (may be NULL). False if the bytes are
+ * not protobuf's; an empty oneof gives number 0. */
 MUST_CHECK bool frame_open(struct span body, uint32_t *number, struct span *content,
                            uint32_t *ignored);
 
-/* The bytes that head and oneof tag take before a message of `len` bytes in field `number`, and writing
- * them; returns where the message goes. */
+/* The bytes that head and oneof tag take before a message of `len` bytes in field `number`, and
+ * writing them; returns where the message goes. */
 size_t frame_prefix_size(uint32_t number, size_t len);
 uint8_t *frame_prefix_write(uint8_t *at, uint32_t number, size_t len);
 #define FRAME_PREFIX_SIZE_MAX 9u

@@ -5,8 +5,9 @@
  *    |   kind   |    0     |   number, 0 < number < 2^53           |
  *    +----------+----------+---------------------------------------+
  *
- * As text: digits for users, else g (group), s (service) or x (contact on another network) before the
- * digits. All hashes are xxh3 (64 or 128 bits, seed 0), for ever: tests/test_gid.c has the vectors.
+ * As text: digits for users, else g (group), s (service) or x (contact on another network) before
+ * the digits. All hashes are xxh3 (64 or 128 bits, seed 0), for ever: tests/test_gid.c has the
+ * vectors.
  */
 #ifndef PROTO_GID_H
 #define PROTO_GID_H
@@ -48,11 +49,13 @@ uint64_t gid_session_mix(uint64_t gid, uint64_t device, uint64_t session);
 #define GID_MID_SIZE 16u
 #define GID_CMID_SIZE 16u
 
-/* The identity of a message: xxh3_128, canonical bytes, over from, device (little-endian) and cmid. */
+/* The identity of a message: xxh3_128, canonical bytes, over from, device (little-endian) and cmid.
+ */
 void gid_mid(uint64_t from, uint64_t device, const uint8_t cmid[GID_CMID_SIZE],
              uint8_t mid[GID_MID_SIZE]);
 
-/* A session is the slot's epoch (upper half), then a counter: it grows over every change of owner. */
+/* A session is the slot's epoch (upper half), then a counter: it grows over every change of owner.
+ */
 static inline uint32_t gid_session_epoch(uint64_t session)
 {
     return (uint32_t)(session >> 32);

@@ -1,13 +1,14 @@
 /* hot: the messages of the path that every message takes, read and written by hand.
  *
- * Byte for byte what protobuf-c would accept, and what it writes (fields in order of number, zero and
- * empty ones left out; tests/test_hot.c holds the two against each other). Reading borrows from
- * the input and allocates nothing; unknown fields are skipped, of a doubled field the last one counts, a
- * varint of more than ten bytes, a wrong wire type of a known field or a length past the end is
- * malformed. Sizes (cmid and mid of 16 bytes or none) are judged here, values are not.
+ * Byte for byte what protobuf-c would accept, and what it writes (fields in order of number, zero
+ * and empty ones left out; tests/test_hot.c holds the two against each other). Reading borrows from
+ * the input and allocates nothing; unknown fields are skipped, of a doubled field the last one
+ * counts, a varint of more than ten bytes, a wrong wire type of a known field or a length past the
+ * end is malformed. Sizes (cmid and mid of 16 bytes or none) are judged here, values are not.
  *
- * hot_X_write writes a whole delimited frame (length, oneof tag, message) and returns its size, at most
- * HOT_OVERHEAD_MAX + the body's (and 20 bytes for each session of a LinkDeliver): give it that much room.
+ * hot_X_write writes a whole delimited frame (length, oneof tag, message) and returns its size, at
+ * most HOT_OVERHEAD_MAX + the body's (and 20 bytes for each session of a LinkDeliver): give it that
+ * much room.
  */
 #ifndef PROTO_HOT_H
 #define PROTO_HOT_H

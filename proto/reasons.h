@@ -22,7 +22,8 @@ enum end_reason {
 
 enum end_next { END_NEXT_BACK, END_NEXT_FRESH, END_NEXT_AWAY };
 
-/* Numbers come from peers: one that is not in the table gives "unknown", NACK_IS_UNKNOWN, END_NEXT_BACK. */
+/* Numbers come from peers: one that is not in the table gives "unknown", NACK_IS_UNKNOWN,
+ * END_NEXT_BACK. */
 const char *reasons_nack_label(uint32_t reason);
 const char *reasons_nack_text(uint32_t reason);
 enum nack_outcome reasons_nack_outcome(uint32_t reason);

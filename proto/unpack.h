@@ -7,8 +7,8 @@
 
 #include <protobuf-c/protobuf-c.h>
 
-/* The message, borrowed until the arena is reset (bytes fields are copies in the arena). NULL if the bytes are not
- * such a message or the arena's limit would be passed. */
+/* The message, borrowed until the arena is reset (bytes fields are copies in the arena). NULL if
+ * the bytes are not such a message or the arena's limit would be passed. */
 MUST_CHECK void *unpack_message(const ProtobufCMessageDescriptor *type, struct arena *arena,
                                 struct span packed);
 

@@ -1,6 +1,7 @@
 /* What a shard counts, once.
  *
- *            id                name                                  labels           kind     help */
+ *            id                name                                  labels           kind     help
+ */
 // clang-format off
 ROUTER_METRIC(OWNER,             "lahar_router_owner", "", GAUGE, "1 while this shard owns its slots.")
 ROUTER_METRIC(SERVING,           "lahar_router_serving", "", GAUGE, "1 while it serves them: owner, and their presence is loaded.")
