@@ -46,11 +46,12 @@ def free_ports(count):
 
 
 class Cluster:
-    def __init__(self, build, routers=2, shards=2, edges=2, curve=True, edge_lines="", router_lines=""):
+    def __init__(self, build, routers=2, shards=2, edges=2, curve=True, edge_lines="", router_lines="", env=None):
         self.build = build
         self.dir = tempfile.mkdtemp(prefix="lahar-cluster-")
         self.processes = {}
         self.curve = curve
+        self.env = {**os.environ, **(env or {})}
         self.router_names = [f"r{i + 1}" for i in range(routers)]
         self.edge_names = [f"e{i + 1}" for i in range(edges)]
         ports = iter(free_ports(routers * (shards + 1) + edges * 3))
@@ -101,10 +102,10 @@ class Cluster:
         wait_until("Redis answers", 20, lambda: self.redis("ping", fail=False) == "PONG")
 
     def start_router(self, name):
-        self.spawn(name, os.path.join(self.build, "lahar-router"), "--config", self.path(f"{name}.yaml"))
+        self.spawn(name, os.path.join(self.build, "lahar-router"), "--config", self.path(f"{name}.yaml"), env=self.env)
 
     def start_edge(self, name):
-        self.spawn(name, os.path.join(self.build, "lahar-edge"), "--config", self.path(f"{name}.yaml"))
+        self.spawn(name, os.path.join(self.build, "lahar-edge"), "--config", self.path(f"{name}.yaml"), env=self.env)
 
     def start(self):
         self.lahar("keygen", "link", self.path("keys"))

@@ -149,6 +149,24 @@ def confirmed_goes_on_without_redis_whose_presence_is_gone(build):
     yield from confirmed_goes_on_without_redis(build, flush=True)
 
 
+def a_lossy_link_costs_time_and_no_message(build):
+    """Every hundredth batch is lost in either direction."""
+    cluster = Cluster(build, edge_lines="limits:\n  sends_per_s: 0\n",
+                      env={"LAHAR_EDGE_LINK_FAULT_DROP_EVERY": "100", "LAHAR_ROUTER_LINK_FAULT_DROP_EVERY": "100"})
+    yield cluster
+    cluster.start()
+    swarm = Swarm(cluster, [tcp(cluster, "e1"), tcp(cluster, "e2")], 200)
+    swarm.all_online(60)
+    swarm.ask("messages", scaled(20000), "confirmed", 400)
+    swarm.ask("settle", 45)
+    verdict = swarm.check_verdict()
+    check(verdict["delivered"] == scaled(20000), f"not everything was delivered over lossy links: {verdict}")
+    lost = sum(cluster.metric(n, "lahar_link_frames_lost_total") for n in cluster.router_names + cluster.edge_names)
+    check(lost > 0, "no frame was lost: the fault point does nothing")
+    cluster.check_ledgers(30)
+    print(f"{lost:.0f} frames lost; {verdict}")
+
+
 def a_device_has_one_session(build):
     cluster = Cluster(build, edge_lines="limits:\n  sends_per_s: 0\n")
     yield cluster
