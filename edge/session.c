@@ -35,6 +35,7 @@ struct session_table *session_table_new(const struct session_options *options,
     table->ctx = ctx;
     table->metrics = metrics;
     table->arena = arena_new(ARENA_BYTES_MAX);
+    table->out = arena_new(ARENA_BYTES_MAX);
     table->sites = sites_new();
     table->chunks = calloc((options->conns_max + CHUNK - 1) / CHUNK, sizeof(struct session *));
     table->uplinks = calloc(options->shards + 1, sizeof *table->uplinks);
@@ -60,6 +61,7 @@ void session_table_free(struct session_table *table)
     route_table_free(table->routes);
     sites_free(table->sites);
     arena_free(table->arena);
+    arena_free(table->out);
     wheel_free(table->wheel);
     free(table->scratch);
     free(table->uplinks);
@@ -129,7 +131,8 @@ uint64_t session_map_epoch(const struct session_table *table)
 void session_say(struct session_table *table, const struct session *s,
                  Lahar__V1__ServerFrame *frame)
 {
-    struct span packed = unpack_frame(table->arena, &frame->base);
+    arena_reset(table->out);
+    struct span packed = unpack_frame(table->out, &frame->base);
     assert(packed.len > 0);
     table->actions.send(table->ctx, session_conn(s), packed);
 }

@@ -78,7 +78,8 @@ struct session_table {
     struct metrics *metrics;
     uint64_t now_ms, wall_ms;
     struct wheel *wheel; /* NULL until the time is known */
-    struct arena *arena; /* for one event */
+    struct arena *arena; /* for what one event brings */
+    struct arena *out;   /* for one frame that goes out: a peer may have used up the other */
     struct sites *sites;
     struct session **chunks;
     uint32_t chunk_count, places_used; /* places below this were used at least once */

@@ -18,7 +18,8 @@ bool uplink_say(struct session_table *table, uint32_t shard, Lahar__Link__V1__Li
 {
     if (shard >= table->options.shards || !table->uplinks[shard].up)
         return false;
-    struct span packed = unpack_frame(table->arena, &frame->base);
+    arena_reset(table->out);
+    struct span packed = unpack_frame(table->out, &frame->base);
     assert(packed.len > 0);
     return uplink_forward(table, shard, LINK_FREE, packed) == LINK_QUEUED;
 }

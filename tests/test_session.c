@@ -203,6 +203,53 @@ static void bye_ends_a_session_without_an_error_and_its_owner_is_told(void **sta
     rig_free(rig);
 }
 
+/* A Ping with so many unknown fields; all of them have a content, which wants memory of its own. */
+static void say_crowded_ping(struct rig *rig, struct conn_id id, uint32_t fields)
+{
+    uint8_t frame[4 + 4 + 4 * 14000];
+    assert(fields <= 14000);
+    size_t content = fields * 4u;
+    frame[0] = 0x22 /* field 4, its length follows */;
+    frame[1] = (uint8_t)(content | 0x80);
+    frame[2] = (uint8_t)(content >> 7 | 0x80);
+    frame[3] = (uint8_t)(content >> 14);
+    for (uint32_t i = 0; i < fields; i++)
+        memcpy(frame + 4 + i * 4, (const uint8_t[4]){0x7a, 2, 'a', 'b'}, 4);
+    uint8_t head[3] = {(uint8_t)((content + 4) | 0x80), (uint8_t)((content + 4) >> 7 | 0x80),
+                       (uint8_t)((content + 4) >> 14)};
+    struct rig_frames out = {0};
+    rig_keep(&out, span_of(head, sizeof head));
+    rig_keep(&out, span_of(frame, content + 4));
+    assert_int_equal(session_bytes(rig->table, id, span_of(out.bytes, out.end)), out.end);
+    free(out.bytes);
+}
+
+/* What is unpacked may use up its memory: to the last byte, or all but. */
+static void answers_a_ping_of_any_size_or_ends_the_session(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(NULL);
+    rig_cluster(rig, 1);
+    uint32_t answered = 0, ended = 0;
+    for (uint32_t fields = 4000; fields <= 14000; fields += fields > 8200 ? 13 : 600) {
+        struct conn_id id = rig_login(rig, 0, RIG_GID, rig_session(1, 1));
+        say_crowded_ping(rig, id, fields);
+        if (rig->closed[0] == END_NONE) {
+            Lahar__V1__ServerFrame *frame = rig_heard(rig, id);
+            assert_non_null(frame);
+            assert_int_equal(frame->frame_case, LAHAR__V1__SERVER_FRAME__FRAME_PONG);
+            lahar__v1__server_frame__free_unpacked(frame, NULL);
+            answered++;
+        } else {
+            rig_expect_error(rig, id, END_BAD_FRAME);
+            ended++;
+        }
+        rig_close(rig, id);
+    }
+    assert_true(answered > 0 && ended > 0);
+    rig_free(rig);
+}
+
 static void says_nothing_for_what_comes_after_the_end(void **state)
 {
     (void)state;
@@ -431,6 +478,7 @@ int main(void)
         cmocka_unit_test(ends_a_conn_that_says_no_hello_in_time),
         cmocka_unit_test(ends_a_session_after_two_missed_heartbeats_and_any_traffic_counts),
         cmocka_unit_test(bye_ends_a_session_without_an_error_and_its_owner_is_told),
+        cmocka_unit_test(answers_a_ping_of_any_size_or_ends_the_session),
         cmocka_unit_test(says_nothing_for_what_comes_after_the_end),
         cmocka_unit_test(an_owner_that_ends_a_session_is_obeyed_and_not_told),
         cmocka_unit_test(leaving_tells_all_within_the_drain_time_and_takes_nobody_new),
