@@ -56,6 +56,7 @@ struct store {
     uint32_t sorted_room;
 
     bool loading, load_failed;
+    bool load_anew;        /* it began on an earlier connection */
     uint32_t load_next;    /* bucket to ask for next */
     uint32_t load_awaited; /* asked, not answered */
 };
@@ -484,6 +485,9 @@ static void load_more(struct store *store)
     if (store->load_failed || store->load_awaited > 0)
         return;
     store->loading = false;
+    /* What was loaded before the connection was lost may be gone from Redis since. */
+    for (uint32_t slot = 0; store->load_anew && slot < PRESENCE_SLOTS; slot++)
+        mark(store, slot, TO_WRITE);
     store->actions.load_done(store->ctx);
 }
 
@@ -525,7 +529,7 @@ void store_forget(struct store *store)
     memset(store->marks, CLEAN, sizeof store->marks);
     store->counts.slots_to_write = 0;
     store->anew_slot = PRESENCE_SLOTS;
-    store->loading = store->load_failed = false;
+    store->loading = store->load_failed = store->load_anew = false;
     store->load_next = store->load_awaited = 0;
     /* What is still in flight belongs to what was before. */
     store->connection++;
@@ -538,6 +542,7 @@ void store_up(struct store *store)
     store->up = true;
     store->connection++;
     store->load_failed = false;
+    store->load_anew |= store->loading && store->load_next > 0;
     store->load_next = store->load_awaited = 0;
     if (store->loading)
         return;

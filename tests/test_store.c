@@ -312,9 +312,9 @@ static void a_load_that_redis_left_begins_again(void **state)
     open_fixture(&f, *state, 100000, 512);
     some_changes(&f, 1, 3000);
     AWAIT(f.server, settled(&f));
-    const struct store_options options = {"t:", 100, 2};
+    const struct store_options options = {"t:", 100, 8};
     const struct redis_events events = {on_up, on_down};
-    late = (struct fixture){.server = *state, .commands_max = 2, .fill = true};
+    late = (struct fixture){.server = *state, .commands_max = 8, .fill = true};
     late.memory = presence_new(hash_of);
     late.store = store_new(&options, late.memory, &actions, &late);
     loop_at_turn_end(f.server->loop, on_turn_end, &late);
@@ -325,11 +325,39 @@ static void a_load_that_redis_left_begins_again(void **state)
     AWAIT(f.server, !redis_is_up(late.redis));
     assert_int_equal(late.loads_done, 0);
     real_redis_start(f.server);
-    AWAIT(f.server, late.loads_done == 1 && settled(&f));
+    AWAIT(f.server, late.loads_done == 1 && settled(&f) && settled(&late));
     assert_int_equal(presence_count(late.memory), presence_count(f.memory));
-    assert_int_equal(store_counts(late.store)->slots_to_write, 0);
     close_fixture(&late);
     close_fixture(&f);
+}
+
+static void what_was_loaded_before_redis_lost_it_is_written_again(void **state)
+{
+    static struct fixture f, late;
+    static struct asker asker;
+    asker_open(&asker, *state);
+    open_fixture(&f, *state, 100000, 512);
+    some_changes(&f, 1, 3000);
+    AWAIT(f.server, settled(&f));
+    const struct store_options options = {"t:", 100, 8};
+    const struct redis_events events = {on_up, on_down};
+    late = (struct fixture){.server = *state, .commands_max = 8, .fill = true};
+    late.memory = presence_new(hash_of);
+    late.store = store_new(&options, late.memory, &actions, &late);
+    loop_at_turn_end(f.server->loop, on_turn_end, &late);
+    late.redis = real_redis_connect(*state, &events, &late);
+    store_load(late.store, owned);
+    AWAIT(f.server, late.loaded > 3);
+    close_fixture(&f);
+    ask(&asker, "FLUSHALL");
+    real_redis_kill(late.server);
+    AWAIT(late.server, !redis_is_up(late.redis));
+    assert_int_equal(late.loads_done, 0);
+    real_redis_start(late.server);
+    AWAIT(late.server, late.loads_done == 1);
+    assert_true(presence_count(late.memory) > 3);
+    redis_has_what_memory_has(&late);
+    close_fixture(&late);
 }
 
 static void what_is_no_record_of_ours_is_not_loaded(void **state)
@@ -370,6 +398,7 @@ int main(void)
         REAL(is_whole_again_when_its_keys_are_gone),
         REAL(an_error_is_made_good_when_it_is_tried_again),
         REAL(a_load_that_redis_left_begins_again),
+        REAL(what_was_loaded_before_redis_lost_it_is_written_again),
         REAL(what_is_no_record_of_ours_is_not_loaded),
         REAL(writes_nothing_of_slots_that_are_not_ours),
     };
