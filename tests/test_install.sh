@@ -80,7 +80,7 @@ cd "$folder"
 flags="-std=c11 -Wall -Wextra -Wpedantic -Werror"
 $cc $flags program.c -o with_pkgconfig $(pkg-config --cflags --libs lahar)
 $cc $flags program.c -o with_pkgconfig_static $(pkg-config --static --cflags --libs lahar | sed 's/-llahar/-l:liblahar.a/')
-cmake -S . -B out -DCMAKE_C_COMPILER="$cc" -DCMAKE_PREFIX_PATH="$prefix" >cmake.log 2>&1 && cmake --build out >>cmake.log 2>&1 ||
+cmake -G Ninja -S . -B out -DCMAKE_C_COMPILER="$cc" -DCMAKE_PREFIX_PATH="$prefix" >cmake.log 2>&1 && cmake --build out >>cmake.log 2>&1 ||
     { cat cmake.log; complain "a program with find_package(lahar) does not build"; }
 printf '#include <lahar.h>\nint main() { return lahar_version()[0] == 0; }\n' >program.cc
 if command -v c++ >/dev/null; then c++ -Wall -Werror -fsyntax-only program.cc -I"$prefix/include" || complain "the header is no C++"; fi
