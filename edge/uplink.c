@@ -95,21 +95,26 @@ void uplink_down(struct session_table *table, uint32_t shard)
         ask_number(table);
 }
 
-static void take_number(struct session_table *table, struct span content)
+static void take_number(struct session_table *table, uint32_t shard, struct span content)
 {
     const Lahar__Link__V1__EdgeNumber *given =
         unpack_message(&lahar__link__v1__edge_number__descriptor, table->arena, content);
-    if (given == NULL || given->number == 0) {
+    if (given == NULL) {
         session_count_one(table, EDGE_METRIC_LINK_BAD);
+        return;
+    }
+    if (given->number == 0) { /* it lost the link, which we never noticed */
+        table->uplinks[shard].owned = table->uplinks[shard].announcing = false;
+        say_hello(table, shard);
         return;
     }
     if (table->number != 0)
         return; /* asked twice, and both answered: we keep the first */
     table->number = given->number;
     log_info("edge_number", LOG_UNSIGNED("number", table->number));
-    for (uint32_t shard = 0; shard < table->options.shards; shard++)
-        if (table->uplinks[shard].up)
-            say_hello(table, shard);
+    for (uint32_t other = 0; other < table->options.shards; other++)
+        if (table->uplinks[other].up)
+            say_hello(table, other);
 }
 
 /* --- what shards say -------------------------------------------------------------------------- */
@@ -242,7 +247,7 @@ void uplink_frame(struct session_table *table, uint32_t shard, struct span frame
         sending_answer(table, content);
         break;
     case LAHAR__LINK__V1__LINK_FRAME__FRAME_EDGE_NUMBER:
-        take_number(table, content);
+        take_number(table, shard, content);
         break;
     case LAHAR__LINK__V1__LINK_FRAME__FRAME_OWNED:
         announce_owned(table, shard, content);

@@ -367,6 +367,15 @@ static void handle_admin(struct shard *shard, uint32_t peer, uint32_t number, st
         admin_request(shard->admin, peer, request);
 }
 
+/* Its link may have been down for us alone; then it knows nothing of it and says no hello. It is
+ * asked once a second, when it wants to be audited. */
+static void handle_stranger(struct shard *shard, uint32_t peer, uint32_t number)
+{
+    shard_count(shard, ROUTER_METRIC_REFUSED_STRANGER);
+    if (number == LAHAR__LINK__V1__LINK_FRAME__FRAME_DIGEST)
+        push_who(shard, peer);
+}
+
 void handle_frame(struct shard *shard, uint32_t peer, struct span frame)
 {
     uint32_t number, ignored = 0;
@@ -390,7 +399,7 @@ void handle_frame(struct shard *shard, uint32_t peer, struct span frame)
     if (handle_always(shard, peer, number, content))
         return;
     if (edge == NULL)
-        shard_count(shard, ROUTER_METRIC_REFUSED_STRANGER);
+        handle_stranger(shard, peer, number);
     else if (!shard->serving)
         shard_count(shard, ROUTER_METRIC_NOT_SERVED);
     else

@@ -26,6 +26,15 @@ static void push_packed(struct shard *shard, uint32_t peer, uint32_t number, str
     free(at);
 }
 
+void push_who(struct shard *shard, uint32_t peer)
+{
+    Lahar__Link__V1__EdgeNumber nobody = LAHAR__LINK__V1__EDGE_NUMBER__INIT;
+    Lahar__Link__V1__LinkFrame frame = LAHAR__LINK__V1__LINK_FRAME__INIT;
+    frame.frame_case = LAHAR__LINK__V1__LINK_FRAME__FRAME_EDGE_NUMBER;
+    frame.edge_number = &nobody;
+    push_frame(shard, peer, &frame);
+}
+
 void push_map(struct shard *shard, uint32_t peer)
 {
     const struct slotmap *map = control_map(shard->control);

@@ -7,6 +7,8 @@
 /* Packs a frame and sends it; see shard_give. */
 void push_frame(struct shard *shard, uint32_t peer, Lahar__Link__V1__LinkFrame *frame);
 
+/* Asks an edge that has not said hello since its link came up to do so. */
+void push_who(struct shard *shard, uint32_t peer);
 /* The map, to one or to all that are up. */
 void push_map(struct shard *shard, uint32_t peer);
 void push_map_to_all(struct shard *shard);

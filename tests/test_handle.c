@@ -380,6 +380,25 @@ static void strangers_and_wrong_roles_are_not_heard(void **state)
     assert_int_equal(world_metric(&world, ROUTER_METRIC_SENDS), 0);
 }
 
+static void an_edge_whose_link_was_down_for_us_alone_is_asked_who_it_is(void **state)
+{
+    (void)state;
+    world_link_down(&world, 0);
+    world_link_up(&world, 0, KEYS_EDGE);
+    world_forget_heard(&world);
+    Lahar__Link__V1__Digest digest = LAHAR__LINK__V1__DIGEST__INIT;
+    Lahar__Link__V1__LinkFrame frame = LAHAR__LINK__V1__LINK_FRAME__INIT;
+    frame.frame_case = FRAME(DIGEST);
+    frame.digest = &digest;
+    world_say(&world, 0, &frame);
+    const Lahar__Link__V1__EdgeNumber *asked = TAKE(&world, 0, EDGE_NUMBER, edge_number);
+    assert_non_null(asked);
+    assert_int_equal(asked->number, 0);
+    world_hello(&world, 0, 3);
+    world_say(&world, 0, &frame);
+    assert_null(world_next(&world, 0, FRAME(EDGE_NUMBER)));
+}
+
 static void what_cannot_be_read_is_counted_and_does_no_harm(void **state)
 {
     (void)state;
@@ -414,6 +433,7 @@ int main(void)
         WORLD(a_gap_is_answered_by_going_back_to_it),
         WORLD(a_resolve_makes_a_user_and_finds_it_again),
         WORLD(strangers_and_wrong_roles_are_not_heard),
+        WORLD(an_edge_whose_link_was_down_for_us_alone_is_asked_who_it_is),
         WORLD(what_cannot_be_read_is_counted_and_does_no_harm),
     };
     return cmocka_run_group_tests_name("handle", tests, NULL, NULL);

@@ -67,6 +67,24 @@ static void says_hello_again_to_a_shard_that_did_not_hear_it(void **state)
     rig_free(rig);
 }
 
+static void says_hello_to_a_shard_that_asks_who_it_is_until_told_what_that_owns(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(NULL);
+    rig_cluster(rig, 1);
+    struct conn_id id = rig_login(rig, 0, RIG_GID, rig_session(1, 1));
+    uint32_t shard = rig_owner(RIG_GID);
+    rig_number(rig, shard, 0);
+    expect_hello(rig, shard, 7);
+    assert_true(rig_nothing_told(rig));
+    rig_pass(rig, 1000);
+    expect_hello(rig, shard, 7);
+    rig_owned(rig, shard, 2, shard * 4096, 4096, 1);
+    rig_drop(rig_expect(rig, shard, LAHAR__LINK__V1__LINK_FRAME__FRAME_ANNOUNCE));
+    assert_int_equal(rig->closed[id.slot], END_NONE);
+    rig_free(rig);
+}
+
 static void is_ready_when_its_shards_have_said_what_they_own(void **state)
 {
     (void)state;
@@ -310,6 +328,7 @@ int main(void)
         cmocka_unit_test(asks_one_shard_for_a_number_and_tells_it_to_all),
         cmocka_unit_test(asks_another_shard_when_the_first_goes_or_is_silent),
         cmocka_unit_test(says_hello_again_to_a_shard_that_did_not_hear_it),
+        cmocka_unit_test(says_hello_to_a_shard_that_asks_who_it_is_until_told_what_that_owns),
         cmocka_unit_test(is_ready_when_its_shards_have_said_what_they_own),
         cmocka_unit_test(does_not_wait_for_ever_for_shards_that_do_not_come),
         cmocka_unit_test(sessions_of_a_shard_away_for_too_long_are_sent_away),
