@@ -7,7 +7,8 @@
  *          --of an older session--> silent        --seq out of order--> SEQ_GAP{expected}
  *          --no session--> OFFLINE       --unknown yet whether there is one--> waits
  *          --no edge has credit, or a limit is reached--> BUSY, not taken
- *          --> pending in the lane of each session of the recipient that has room
+ *          --> pending in the lane of each session of the recipient that has room; one that has not
+ *              takes nothing behind it before it was given or delivered elsewhere
  *     first Received that covers it in any lane --> DELIVERED
  *     confirm_ms after it was taken --> NO_ANSWER, or OFFLINE if no edge ever got it
  *

@@ -21,7 +21,7 @@ void lane_open(struct lane *lane, uint64_t session, uint64_t device, uint32_t ed
     lane->session = session;
     lane->device = device;
     lane->edge = edge;
-    lane->live = false;
+    lane->live = lane->behind = false;
     lane->first = 1;
     lane->given_upto = lane->went_back_to = 0;
     lane->entries = NULL;

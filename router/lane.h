@@ -34,6 +34,7 @@ struct lane {
     uint32_t edge;
     bool live;
     /* The caller's. */
+    bool behind; /* something had no room: nothing may overtake it */
     struct recipient *to;
     struct ring in_recipient, by_time;
     uint64_t due_ms;     /* of the retry, or of being forgotten */

@@ -304,12 +304,14 @@ static void catch_up(struct recipient_table *table, struct lane *lane, uint64_t 
 {
     struct recipient *recipient = lane->to;
     struct ring *head = &recipient->pending;
+    lane->behind = false;
     for (struct ring *link = head->next; link != head; link = link->next) {
         struct message *message = RING_OF(link, struct message, in_recipient);
         bool own = message->from == recipient->gid && message->device == lane->device;
         if (own || message->order <= lane->last_order)
             continue;
-        if (!fits(table, lane, message))
+        lane->behind = !fits(table, lane, message);
+        if (lane->behind)
             return;
         enter(table, lane, message, now_ms);
     }
@@ -353,6 +355,8 @@ struct message *recipient_pop(struct recipient_table *table, struct lane *lane)
 
 void recipient_moved(struct recipient_table *table, struct lane *lane, uint64_t now_ms)
 {
+    if (lane->behind)
+        catch_up(table, lane, now_ms);
     set_timer(table, lane, now_ms);
     recipient_pump(table, lane);
 }
@@ -409,8 +413,11 @@ static struct lane *lane_for(struct recipient_table *table, struct recipient *re
     if (lane == NULL || (session->live && !lane->live)) {
         recipient_begin(table, recipient, session, 0, now_ms);
         lane = recipient_lane(recipient, session->session);
-    } else if (lane->given < lane->count) {
-        recipient_pump(table, lane);
+    } else {
+        if (lane->behind)
+            catch_up(table, lane, now_ms);
+        if (lane->given < lane->count)
+            recipient_pump(table, lane);
     }
     return lane;
 }
@@ -455,7 +462,8 @@ bool recipient_offer(struct recipient_table *table, struct recipient *recipient,
     bool waits = false;
     for (size_t i = 0; i < count; i++) {
         struct lane *lane = lane_for(table, recipient, &sessions[i], now_ms);
-        if (!fits(table, lane, message))
+        lane->behind = lane->behind || !fits(table, lane, message);
+        if (lane->behind)
             continue;
         lanes[n++] = lane;
         waits |= !lane->live;

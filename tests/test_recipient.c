@@ -353,13 +353,16 @@ static void a_full_lane_is_left_out_and_all_full_is_busy(void **state)
     assert_int_equal(stage->delivered, delivery);
     stage_anna(stage, 17, 17, 9);
     stage_expect_answer(stage, &answer, 17, NACK_BUSY);
-    assert_true(stage_received(stage, E2, BERT, 21, 1));
-    stage_anna(stage, 17, 17, 9);
-    stage_expect_delivery(stage, &delivery, 21, 9, 17);
+    assert_true(stage_received(stage, E3, BERT, 22, 49));
+    stage_expect_answer(stage, &answer, 9, NACK_NONE);
+    stage_anna(stage, 17, 17, 10);
+    stage_expect_delivery(stage, &delivery, 22, 57, 17);
+    assert_int_equal(stage->delivered, delivery);
     stage_free(stage);
 }
 
-static void what_a_full_lane_has_missed_does_not_come_after_what_followed(void **state)
+/* Its sender may have to send it again, when what followed it was acknowledged long ago. */
+static void nothing_overtakes_what_a_full_lane_has_left_out(void **state)
 {
     (void)state;
     struct stage *stage = with_two_devices(E3);
@@ -367,6 +370,28 @@ static void what_a_full_lane_has_missed_does_not_come_after_what_followed(void *
         stage_anna(stage, n, n, 1);
     assert_true(stage_received(stage, E3, BERT, 22, 48));
     stage_anna(stage, 9, 9, 9); /* 21 is full */
+    stage_anna(stage, 10, 10, 9);
+    size_t delivery = stage->delivered;
+    assert_true(stage_received(stage, E2, BERT, 21, 1));
+    stage_expect_delivery(stage, &delivery, 21, 9, 9);
+    stage_anna(stage, 11, 11, 9);
+    stage_expect_delivery(stage, &delivery, 22, 51, 11);
+    assert_true(stage_received(stage, E2, BERT, 21, 8));
+    stage_expect_delivery(stage, &delivery, 21, 10, 10);
+    stage_expect_delivery(stage, &delivery, 21, 11, 11);
+    assert_int_equal(stage->delivered, delivery);
+    stage_free(stage);
+}
+
+static void what_a_full_lane_has_missed_for_good_does_not_come_after_what_followed(void **state)
+{
+    (void)state;
+    struct stage *stage = with_two_devices(E3);
+    for (uint64_t n = 1; n <= 8; n++)
+        stage_anna(stage, n, n, 1);
+    assert_true(stage_received(stage, E3, BERT, 22, 48));
+    stage_anna(stage, 9, 9, 9); /* 21 is full */
+    assert_true(stage_received(stage, E3, BERT, 22, 49));
     assert_true(stage_received(stage, E2, BERT, 21, 8));
     stage_anna(stage, 10, 10, 9);
     assert_true(stage_received(stage, E2, BERT, 21, 9)); /* that is 10 */
@@ -579,7 +604,8 @@ int main(void)
         cmocka_unit_test(what_waits_has_a_limit_and_an_end),
         cmocka_unit_test(the_bytes_of_what_waits_have_a_limit_too),
         cmocka_unit_test(a_full_lane_is_left_out_and_all_full_is_busy),
-        cmocka_unit_test(what_a_full_lane_has_missed_does_not_come_after_what_followed),
+        cmocka_unit_test(nothing_overtakes_what_a_full_lane_has_left_out),
+        cmocka_unit_test(what_a_full_lane_has_missed_for_good_does_not_come_after_what_followed),
         cmocka_unit_test(the_bytes_of_a_lane_have_a_limit),
         cmocka_unit_test(an_edge_without_credit_gets_it_later_if_another_took_it),
         cmocka_unit_test(what_could_not_be_given_is_not_overtaken),
