@@ -450,7 +450,9 @@ static void on_socket(void *ctx, uint32_t listener, bool tls, int fd)
 {
     struct conn_table *table = ctx;
     metrics_add(table->metrics, EDGE_METRIC_ACCEPTED, 1);
-    uint32_t slot = pool_take(&table->conns);
+    /* The kernel gives the lowest number that is free. */
+    bool fds_full = table->options.fd_max != 0 && (uint32_t)fd >= table->options.fd_max;
+    uint32_t slot = fds_full ? POOL_NONE : pool_take(&table->conns);
     if (slot == POOL_NONE) {
         turn_away(table, fd, tls);
         return;

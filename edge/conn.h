@@ -43,6 +43,9 @@ struct conn_events {
 
 struct conn_options {
     uint32_t conns_max;
+    /* Whose descriptor is not below is turned away as if the table were full, so that some are left
+     * for links, files and the ops listener. 0: none is. */
+    uint32_t fd_max;
     uint32_t out_bytes_max;                /* 256 KiB */
     uint32_t in_bytes_max;                 /* what on_bytes may leave over: 64 KiB and a head */
     uint32_t progress_ms;                  /* 10 s */

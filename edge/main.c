@@ -6,6 +6,7 @@
 #include "edge/worker.h"
 
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define NAME_SIZE 40
@@ -30,6 +31,17 @@ struct edge {
     struct member *members;
     uint32_t count;
 };
+
+/* The soft limit is small by custom, for programs that use select(). */
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        log_warn("descriptors_not_raised");
+}
 
 static void begin_links(struct edge *edge)
 {
@@ -135,6 +147,7 @@ int main(int argc, char **argv)
     edge.keys = calloc(1, sizeof *edge.keys);
     assert(edge.keys != NULL);
     daemon_block_signals();
+    raise_descriptors();
     begin_links(&edge);
     begin_workers(&edge);
     for (uint32_t n = 0; n < conf_list_len(conf, "listen"); n++)

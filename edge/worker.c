@@ -7,12 +7,16 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #define TICK_MS 100u
 #define SECOND_MS 1000u
 /* After the last client has left: for the last Unbinds to go out. */
 #define LAST_WORDS_MS 300u
+/* Descriptors that clients do not get: for files and the ops listener, and for each link. */
+#define FDS_KEPT 64u
+#define FDS_KEPT_A_LINK 2u
 
 struct shard_name {
     char text[SLOTMAP_NAME_MAX + 1];
@@ -234,12 +238,24 @@ static void make_sessions(struct worker *worker)
     set_time(worker);
 }
 
+static uint32_t fds_for_clients(const struct worker *worker)
+{
+    struct rlimit limit;
+    int result = getrlimit(RLIMIT_NOFILE, &limit);
+    assert(result == 0);
+    rlim_t all = limit.rlim_cur < INT32_MAX ? limit.rlim_cur : INT32_MAX;
+    rlim_t links = (rlim_t)conf_number(worker->options.conf, "workers") * worker->shard_count;
+    rlim_t kept = FDS_KEPT + FDS_KEPT_A_LINK * links;
+    return (uint32_t)(kept < all / 2 ? all - kept : all / 2);
+}
+
 static void make_conns(struct worker *worker)
 {
     static const struct conn_events events = {
         .on_opened = on_opened, .on_bytes = on_bytes, .on_closed = on_closed};
     const struct conf *conf = worker->options.conf;
     struct conn_options options = edge_conf_conns(conf);
+    options.fd_max = fds_for_clients(worker);
     worker->conns =
         conn_table_new(worker->loop, &options, worker->options.metrics, &events, worker);
     for (size_t i = 0; i < conf_list_len(conf, "listen"); i++) {

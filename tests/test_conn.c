@@ -472,6 +472,42 @@ static void a_full_table_turns_away_with_an_error_frame_and_keeps_the_others(voi
     close(d);
 }
 
+static int set_up_few_descriptors(void **state)
+{
+    struct world *world = make();
+    int next = dup(0);
+    close(next);
+    world->options.fd_max = (uint32_t)next + 20;
+    begin(world);
+    *state = world;
+    return 0;
+}
+
+static void the_last_descriptors_are_not_for_clients(void **state)
+{
+    struct world *world = *state;
+    world->mode = ECHO;
+    int fds[20], count_open = 0;
+    uint8_t got[256];
+    while (count(world, EDGE_METRIC_CLOSED_EDGE_FULL) == 0) {
+        assert_true(count_open < 20);
+        uint32_t opened = world->opened;
+        fds[count_open++] = dial(world);
+        AWAIT(world, world->opened > opened || count(world, EDGE_METRIC_CLOSED_EDGE_FULL) == 1);
+    }
+    assert_true(world->opened > 0);
+    assert_true(hear(world, fds[count_open - 1], got, sizeof got) > 1);
+    assert_int_equal(world->closed, 0);
+    say(fds[0], "a");
+    assert_int_equal(hear(world, fds[0], got, 1), 1);
+
+    close(fds[0]);
+    AWAIT(world, world->closed == 1);
+    fds[0] = dial_open(world);
+    for (int i = 0; i < count_open; i++)
+        close(fds[i]);
+}
+
 static void after_the_stop_nobody_gets_in_and_those_inside_stay(void **state)
 {
     struct world *world = *state;
@@ -613,6 +649,7 @@ int main(void)
         TEST(a_peer_that_takes_nothing_for_too_long_is_a_slow_reader, set_up_hasty),
         TEST(a_peer_that_reads_slowly_but_steadily_is_left_alone, set_up_hasty),
         TEST(a_full_table_turns_away_with_an_error_frame_and_keeps_the_others, set_up_small),
+        TEST(the_last_descriptors_are_not_for_clients, set_up_few_descriptors),
         TEST(after_the_stop_nobody_gets_in_and_those_inside_stay, set_up),
         TEST(two_workers_share_a_port, set_up),
         TEST(running_out_of_descriptors_pauses_and_does_not_spin, set_up),
