@@ -151,17 +151,12 @@ static bool read_options(struct talk *talk, const struct conf *conf, int argc, c
                          const char *usage)
 {
     static const struct option options[] = {
-        {"site", required_argument, NULL, 's'},
-        {"user", required_argument, NULL, 'u'},
-        {"key", required_argument, NULL, 'k'},
-        {"kid", required_argument, NULL, 'K'},
-        {"device", required_argument, NULL, 'd'},
-        {"token", required_argument, NULL, 't'},
-        {"class", required_argument, NULL, 'c'},
-        {"count", required_argument, NULL, 'n'},
-        {"seconds", required_argument, NULL, 'x'},
-        {"lifetime", required_argument, NULL, 'l'},
-        {NULL, 0, NULL, 0},
+        {"site", required_argument, NULL, 's'},    {"user", required_argument, NULL, 'u'},
+        {"key", required_argument, NULL, 'k'},     {"kid", required_argument, NULL, 'K'},
+        {"device", required_argument, NULL, 'd'},  {"token", required_argument, NULL, 't'},
+        {"class", required_argument, NULL, 'c'},   {"count", required_argument, NULL, 'n'},
+        {"seconds", required_argument, NULL, 'x'}, {"lifetime", required_argument, NULL, 'l'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
     };
     *talk = (struct talk){
         .conf = conf,
@@ -175,10 +170,12 @@ static bool read_options(struct talk *talk, const struct conf *conf, int argc, c
         good = take_option(talk, option);
     if (good && (talk->token_file || (talk->site && talk->user)))
         return true;
-    fprintf(stderr,
+    fprintf(option == 'h' ? stdout : stderr,
             "usage: lahar %s\nsay who: --site SITE --user USER (with the site's key), or --token "
             "FILE\n",
             usage);
+    if (option == 'h')
+        exit(CLI_OK);
     return false;
 }
 
