@@ -6,6 +6,8 @@
 #include "router/push.h"
 
 #define HOPS_MAX 3u
+/* What NotOwner adds to the frame that it carries back. */
+#define GIVE_BACK_OVERHEAD 256u
 #define RECORDS_MAX 16u /* of one user, on the hot path: more than may be connected */
 
 static_assert(RECORDS_MAX >= FLIGHT_DEVICES_MAX, "all devices of a user are reached");
@@ -17,6 +19,11 @@ static void give_back(struct shard *shard, uint32_t peer, uint32_t slot, struct 
     Lahar__Link__V1__NotOwner said = LAHAR__LINK__V1__NOT_OWNER__INIT;
     Lahar__Link__V1__LinkFrame link_frame = LAHAR__LINK__V1__LINK_FRAME__INIT;
     const struct slotmap *map = control_map(shard->control);
+    /* No frame that is meant well is nearly as long as a link takes. */
+    if (frame.len > FRAME_LINK_SIZE_MAX - GIVE_BACK_OVERHEAD) {
+        shard_count(shard, ROUTER_METRIC_LINK_BAD);
+        return;
+    }
     shard_count(shard, ROUTER_METRIC_RETURNED);
     said.map_epoch = slotmap_epoch(map);
     said.slot = slot;

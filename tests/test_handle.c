@@ -233,6 +233,23 @@ static void what_is_not_ours_goes_back_with_its_owner(void **state)
     the_ledgers_are_even();
 }
 
+static void what_is_too_long_to_go_back_is_dropped_and_counted(void **state)
+{
+    (void)state;
+    static uint8_t filler[FRAME_LINK_SIZE_MAX - 64];
+    ProtobufCMessageUnknownField unknown = {100, PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED,
+                                            sizeof filler, filler};
+    /* Its length, as a varint, is part of the data. */
+    size_t rest = sizeof filler - 3;
+    for (int i = 0; i < 3; i++, rest >>= 7)
+        filler[i] = (uint8_t)((rest & 0x7f) | (i < 2 ? 0x80 : 0));
+    uint64_t bad = world_metric(&world, ROUTER_METRIC_LINK_BAD);
+    SAY(&world, 1, BIND, bind, Bind, .base = {&lahar__link__v1__bind__descriptor, 1, &unknown},
+        .req = 1, .gid = world_foreign_gid(), .device = 1);
+    assert_null(world_next(&world, 1, FRAME(NOT_OWNER)));
+    assert_int_equal(world_metric(&world, ROUTER_METRIC_LINK_BAD), bad + 1);
+}
+
 static void the_newer_login_of_a_device_wins(void **state)
 {
     (void)state;
@@ -425,6 +442,7 @@ int main(void)
         WORLD(what_cannot_be_is_refused_with_its_reason),
         WORLD(a_user_with_a_session_exists_whatever_the_counter_says),
         WORLD(what_is_not_ours_goes_back_with_its_owner),
+        WORLD(what_is_too_long_to_go_back_is_dropped_and_counted),
         WORLD(the_newer_login_of_a_device_wins),
         WORLD(what_an_edge_does_not_hold_it_can_neither_end_nor_acknowledge),
         WORLD(an_edge_that_acknowledges_for_a_session_that_is_gone_is_told_so),
