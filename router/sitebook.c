@@ -14,6 +14,9 @@
 #define KID_MAX 64u
 #define TEXT_MAX 256u /* a site's name, an origin */
 #define ORIGINS_MAX 64u
+/* Longer than any that may be put; what others wrote to Redis must fit into a frame, too. */
+#define SITE_BYTES_MAX (32u * 1024u)
+#define REVISION_BYTES_MAX 11u /* which Redis appends */
 #define ARENA_BYTES (256u * 1024u)
 
 enum tag_kind { TAG_READ, TAG_WRITE };
@@ -174,7 +177,9 @@ static void on_read(struct sitebook *book, const struct reply *reply)
         struct span id = reply->at[i]->text, packed = reply->at[i + 1]->text;
         arena_reset(book->arena);
         const Lahar__Link__V1__Site *site =
-            unpack_message(&lahar__link__v1__site__descriptor, book->arena, packed);
+            packed.len > SITE_BYTES_MAX
+                ? NULL
+                : unpack_message(&lahar__link__v1__site__descriptor, book->arena, packed);
         if (!id_valid(id) || site == NULL || !span_equal(unpack_span(site->id), id))
             log_error("site_unreadable", LOG_SPAN("site", id));
         else
@@ -276,6 +281,10 @@ void sitebook_put(struct sitebook *book, const Lahar__Link__V1__Site *site, uint
     copy.revision = 0; /* Redis gives it */
     copy.base.n_unknown_fields = 0;
     size_t len = lahar__link__v1__site__get_packed_size(&copy);
+    if (len > SITE_BYTES_MAX - REVISION_BYTES_MAX) {
+        book->actions.written(book->ctx, token, "the site's keys hold what no site has");
+        return;
+    }
     uint8_t *packed = malloc(len);
     assert(packed != NULL);
     lahar__link__v1__site__pack(&copy, packed);

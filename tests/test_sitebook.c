@@ -283,6 +283,11 @@ static void what_is_no_site_is_passed_over(void **state)
     open_desk(&a, *state);
     ask(&asker, "HSET t:sites game notpacked");
     ask(&asker, "HSET t:sites BAD notpacked");
+    /* One that no frame could hold: a site with a name of 64 KiB. */
+    const char *eval =
+        "EVAL return(redis.call('HSET','t:sites','big','\\10\\3big\\18\\128\\128\\4'.."
+        "string.rep('n',65536))) 0";
+    ask(&asker, eval);
     poll(&a);
     assert_true(sitebook_ready(a.book));
     assert_int_equal(a.changes, 0);
