@@ -405,6 +405,12 @@ void identity_down(struct identity *identity)
 {
     identity->up = false;
     identity->block_asked = false;
+    /* Others may make users from now on that we do not hear of. */
+    identity->polled = false;
+    /* A Redis that comes back without its last writes may give these numbers to another shard,
+     * which has not read yet that they are taken. */
+    if (identity->next_block.polls < POLLS_BEFORE_USE)
+        identity->next_block = (struct block){0};
     serve_waiting(identity);
 }
 
@@ -414,6 +420,8 @@ void identity_poll(struct identity *identity, uint64_t next_gid)
     if (next_gid > identity->next_gid)
         identity->next_gid = next_gid;
     identity->next_block.polls++;
+    if (next_gid < identity->next_block.end) /* Redis has forgotten that we took it */
+        identity->next_block = (struct block){0};
     ask_block(identity);
     serve_waiting(identity);
 }

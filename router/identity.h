@@ -54,7 +54,8 @@ void identity_down(struct identity *identity);
 void identity_reply(struct identity *identity, uint64_t tag, const struct reply *reply);
 /* The next number not yet in any block, as read by control about once a second. */
 void identity_poll(struct identity *identity, uint64_t next_gid);
-/* Whether this GID's number was ever in a block; true while that was never read. */
+/* Whether this GID's number was ever in a block; true while that was not read on
+ * this connection to Redis. */
 bool identity_handed_out(const struct identity *identity, uint64_t gid);
 
 #endif

@@ -341,6 +341,41 @@ static void numbers_are_not_handed_out_twice_when_redis_has_lost_the_counter(voi
     close_shard(&a);
 }
 
+static void a_block_that_redis_may_have_forgotten_is_not_used(void **state)
+{
+    fence_all(&asker, *state);
+    open_shard(&a, *state, 10); /* takes a first block */
+    AWAIT(a.server, redis_in_flight(a.redis) == 0);
+    ask(&asker, "DEL t:gids");
+    real_redis_kill(a.server);
+    AWAIT(a.server, !redis_is_up(a.redis));
+    real_redis_start(a.server);
+    open_shard(&b, *state, 10);
+    AWAIT(b.server, redis_is_up(a.redis));
+    resolve(&a, 0, "ann", true);
+    resolve(&b, 0, "bob", true);
+    AWAIT_POLLING(&a, &asker, (poll(&b, &asker), a.answered == 1 && b.answered == 1));
+    assert_int_equal(a.outcome[0], IDENTITY_OK);
+    assert_int_equal(b.outcome[0], IDENTITY_OK);
+    assert_true(a.gid[0] != b.gid[0]);
+    close_shard(&a);
+    close_shard(&b);
+}
+
+static void without_redis_any_number_may_have_been_handed_out(void **state)
+{
+    fence_all(&asker, *state);
+    open_shard(&a, *state, 10);
+    AWAIT(a.server, redis_in_flight(a.redis) == 0);
+    poll(&a, &asker);
+    assert_false(identity_handed_out(a.identity, GID_FIRST_USER + 5000));
+    real_redis_kill(a.server);
+    AWAIT(a.server, !redis_is_up(a.redis));
+    assert_true(identity_handed_out(a.identity, GID_FIRST_USER + 5000));
+    real_redis_start(a.server);
+    close_shard(&a);
+}
+
 static void knows_which_numbers_were_handed_out(void **state)
 {
     fence_all(&asker, *state);
@@ -374,6 +409,8 @@ int main(void)
         REAL(those_who_wait_for_a_number_are_told_when_redis_goes),
         REAL(a_number_whose_fate_is_unknown_is_not_used_again),
         REAL(numbers_are_not_handed_out_twice_when_redis_has_lost_the_counter),
+        REAL(a_block_that_redis_may_have_forgotten_is_not_used),
+        REAL(without_redis_any_number_may_have_been_handed_out),
         REAL(knows_which_numbers_were_handed_out),
     };
     return cmocka_run_group_tests_name("identity", tests, NULL, NULL);
