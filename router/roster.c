@@ -224,7 +224,7 @@ void roster_own(struct roster *roster, const bool owned[PRESENCE_SLOTS],
     roster->runs = runs;
     roster->run_count = run_count;
     roster->any_loaded = roster->all_known = false;
-    roster->sessions_given = 0;
+    memset(roster->sessions_given, 0, sizeof roster->sessions_given);
     store_load(roster->store, owned);
 }
 
@@ -301,7 +301,7 @@ enum roster_bound roster_bind(struct roster *roster, struct edge *edge, uint64_t
 {
     uint64_t hash = gid_hash(gid);
     uint32_t slot = presence_slot(hash), epoch = roster->actions.epoch(roster->ctx, slot);
-    if (epoch == 0 || roster->state != ROSTER_SERVING || roster->sessions_given == UINT32_MAX)
+    if (epoch == 0 || roster->state != ROSTER_SERVING || roster->sessions_given[slot] == UINT32_MAX)
         return ROSTER_BUSY;
     if (!has_room(roster, hash, gid, device)) {
         roster->counts.too_many++;
@@ -312,7 +312,7 @@ enum roster_bound roster_bind(struct roster *roster, struct edge *edge, uint64_t
     struct presence_record record = {
         .gid = gid,
         .device = device,
-        .session = (uint64_t)epoch << 32 | ++roster->sessions_given,
+        .session = (uint64_t)epoch << 32 | ++roster->sessions_given[slot],
         .edge = edge->number & PRESENCE_EDGE_MAX,
     };
     /* Epochs begin anew if Redis has lost them; a device's sessions must not. */

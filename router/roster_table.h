@@ -24,7 +24,7 @@ struct roster {
     size_t run_count;
     uint64_t loaded_ms;
     bool any_loaded, all_known;
-    uint32_t sessions_given; /* since the epochs were raised */
+    uint32_t sessions_given[PRESENCE_SLOTS]; /* since the epochs were raised */
 
     uint32_t sweep_slot; /* where sweeping goes on */
     uint64_t retry_ms;
