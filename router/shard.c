@@ -450,7 +450,10 @@ void shard_tick(struct shard *shard)
 
 void shard_turn_end(struct shard *shard)
 {
-    roster_turn_end(shard->roster);
+    /* Whoever stood still for longer than his lease hears of the next owner only after this turn.
+     */
+    if (control_may_write(shard->control, shard->now_ms))
+        roster_turn_end(shard->roster);
 }
 
 void shard_leave(struct shard *shard)

@@ -240,6 +240,45 @@ static void steps_down_when_another_took_its_name_and_forgets_everything(void **
     assert_int_equal(gid_session_epoch(world_bind(&world, 0, gid, 1)), 2);
 }
 
+static bool is_in_redis(uint64_t gid, uint64_t device)
+{
+    uint64_t hash = gid_hash(gid), field[2] = {htole64(gid), htole64(device)};
+    char key[64];
+    snprintf(key, sizeof key, "t:{%u}p%u", gid_slot(gid), (unsigned)(hash / PRESENCE_SLOTS % 16));
+    struct fake_bytes name = fake_field(span_text(key), span_of((const uint8_t *)field, 16));
+    bool is = fake_find(&world.redis, fake_span(name)) != NULL;
+    free(name.at);
+    return is;
+}
+
+static void who_stood_still_past_his_lease_writes_nothing_before_he_has_it_again(void **state)
+{
+    (void)state;
+    world_edge(&world, 0, 3, NULL, 0);
+    (void)world_bind(&world, 0, world_gid(0), 1);
+    world_pass(&world, 200);
+    assert_true(is_in_redis(world_gid(0), 1));
+    world.now_ms += 10000;
+    fake_set_text(&world.redis, "t:lease:r1/0", "00000000deadbeef");
+    (void)world_bind(&world, 0, world_gid(1), 1); /* its edge had sent this long ago */
+    world_turn(&world);
+    world_pass(&world, 1500);
+    assert_false(is_in_redis(world_gid(1), 1));
+    assert_int_equal(world.renewed, 1);
+}
+
+static void who_stood_still_and_kept_his_name_writes_then(void **state)
+{
+    (void)state;
+    world_edge(&world, 0, 3, NULL, 0);
+    world.now_ms += 10000;
+    (void)world_bind(&world, 0, world_gid(1), 1);
+    world_turn(&world);
+    assert_false(is_in_redis(world_gid(1), 1));
+    world_pass(&world, 500);
+    assert_true(is_in_redis(world_gid(1), 1));
+}
+
 static void sessions_grow_even_if_redis_has_lost_the_epochs(void **state)
 {
     (void)state;
@@ -330,6 +369,8 @@ int main(void)
         WORLD(what_no_edge_announces_is_dropped_from_redis_too),
         WORLD(without_redis_users_come_go_and_talk),
         WORLD(steps_down_when_another_took_its_name_and_forgets_everything),
+        WORLD(who_stood_still_past_his_lease_writes_nothing_before_he_has_it_again),
+        WORLD(who_stood_still_and_kept_his_name_writes_then),
         WORLD(sessions_grow_even_if_redis_has_lost_the_epochs),
         WORLD(a_redis_that_refuses_everything_does_no_harm),
         WORLD(thousands_of_random_events_break_nothing),
