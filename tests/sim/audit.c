@@ -178,6 +178,10 @@ const char *audit_calm(struct world *world)
             why = "a send has no outcome";
         else if (phone->alone && !phone_online(phone))
             why = "a client stays away";
+        else if (phone_online(phone) &&
+                 (phone->line == NONE || world->lines[phone->line].vanished ||
+                  !world->lines[phone->line].edge_open))
+            why = "a client does not know that its connection is gone";
     }
     return why != NULL ? why : audit_presence(world);
 }

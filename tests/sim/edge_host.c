@@ -98,7 +98,7 @@ void edge_host_crash(struct world *world, uint32_t edge)
     free(host->metrics.values);
     host->table = NULL;
     host->metrics.values = NULL;
-    host->starts_ms = world->now_ms + world_any(world, RESTART_MS);
+    host->starts_ms = world->now_ms + world_any(world, world->hurried ? 500 : RESTART_MS);
 }
 
 void edge_host_step(struct edge_host *host)

@@ -31,8 +31,6 @@ static void push(struct world *world, struct line *line, struct pipe *pipe, stru
     pipe_push(pipe, span_upto(bytes, first), world_arrival(world));
     if (first < bytes.len)
         pipe_push(pipe, span_after(bytes, first), world_arrival(world));
-    if (pipe->bytes > world->longest_line)
-        world->longest_line = (uint32_t)pipe->bytes;
 }
 
 /* ---- opening ---- */

@@ -54,7 +54,6 @@ static void tell_down(struct world *world, const struct wire *wire, enum side si
 static void tell_frame(struct world *world, const struct wire *wire, enum side side,
                        struct span frame)
 {
-    world->frames++;
     if (side == AT_EDGE)
         session_link_frame(world->edges[wire->edge].table, wire->shard, frame);
     else
@@ -77,15 +76,15 @@ static bool cut(const struct world *world, const struct wire *wire)
     return wire->cut_until_ms > world->now_ms;
 }
 
-static bool arrives(struct world *world, const struct wire *wire)
+static bool arrives(struct world *world, const struct wire *wire, enum side at)
 {
-    return wire->joined && !cut(world, wire) && wire->burst_until_ms <= world->now_ms &&
+    return wire->joined && !cut(world, wire) && wire->deaf_until_ms[at] <= world->now_ms &&
            !(world->faulty && world_chance(world, world->loss));
 }
 
 static void send_batch(struct world *world, struct wire *wire, enum side side)
 {
-    static uint8_t bytes[LINK_BATCH_SIZE_MAX];
+    uint8_t *bytes = world->batch;
     struct wire_end *end = &wire->ends[side];
     const struct host *host = mesh_host(world, wire, side);
     struct pair_batch batch = pair_next(&end->pair, FRAMES_MAX);
@@ -100,12 +99,12 @@ static void send_batch(struct world *world, struct wire *wire, enum side side)
     size_t len = batch_head_write(bytes, &head);
     if (batch.frames.len > 0)
         memcpy(bytes + len, batch.frames.at, batch.frames.len);
-    struct pipe *pipe = &wire->to[side == AT_EDGE ? AT_SHARD : AT_EDGE];
-    if (arrives(world, wire))
+    enum side other = side == AT_EDGE ? AT_SHARD : AT_EDGE;
+    struct pipe *pipe = &wire->to[other];
+    if (arrives(world, wire, other))
         pipe_push(pipe, span_of(bytes, len + batch.frames.len), world_arrival(world));
     if (pipe->bytes > world->longest_wire)
         world->longest_wire = (uint32_t)pipe->bytes;
-    world->batches++;
     pair_sent(&end->pair, &batch, 0);
     end->head_due = end->answering = false;
     end->head_at_ms = world->now_ms + LINK_HEARTBEAT_MS;

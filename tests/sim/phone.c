@@ -22,6 +22,7 @@ static void on_disconnect(void *ctx)
 static void on_send(void *ctx, struct span bytes)
 {
     struct phone *phone = ctx;
+    tally_transmitted(phone, bytes);
     line_phone_sends(phone->world, phone, bytes);
 }
 
@@ -96,14 +97,15 @@ void phone_init(struct world *world, struct phone *phone, uint32_t user, const c
 
 void phone_start(struct phone *phone)
 {
+    bool hurried = phone->world->hurried;
     const struct core_options options = {.device = phone->device,
                                          .client = "simulated",
                                          .sends_max = 64,
                                          .send_timeout_ms = SEND_TIMEOUT_MS,
                                          .connect_timeout_ms = 5000,
-                                         .reconnect_min_ms = 500,
-                                         .reconnect_max_ms = 4000,
-                                         .retry_ms = 2000};
+                                         .reconnect_min_ms = hurried ? 50 : 500,
+                                         .reconnect_max_ms = hurried ? 500 : 4000,
+                                         .retry_ms = hurried ? 400 : 2000};
     const struct core_actions actions = {.connect = on_connect,
                                          .disconnect = on_disconnect,
                                          .send = on_send,
@@ -163,7 +165,7 @@ static void talk(struct phone *phone)
     struct world *world = phone->world;
     if (!world->talking || world->now_ms < phone->app_ms)
         return;
-    uint64_t pause_ms = 2000 / world->sends_per_s;
+    uint64_t pause_ms = (world->hurried ? 150 : 2000) / world->sends_per_s;
     uint32_t burst = 1 + (world_any(world, 4) == 0 ? (uint32_t)world_any(world, 12) : 0);
     phone->app_ms = world->now_ms + world_any(world, 2 * pause_ms * burst);
     uint32_t to = any_user(phone);

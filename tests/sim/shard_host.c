@@ -113,7 +113,8 @@ void shard_host_redis_lost(struct shard_host *host)
 static void notice_loss(struct shard_host *host)
 {
     host->redis_up = host->redis_broken = false;
-    host->redis_at_ms = host->world->now_ms + 100 + world_any(host->world, 2000);
+    host->redis_at_ms =
+        host->world->now_ms + 100 + world_any(host->world, host->world->hurried ? 300 : 2000);
     while (host->first != NULL) {
         struct command *command = take_command(host);
         shard_redis_reply(host->shard, command->tag, NULL);
@@ -127,17 +128,18 @@ static void notice_loss(struct shard_host *host)
 static struct shard_options options_of(const struct shard_host *host)
 {
     static const char *const shards[WORLD_SHARDS] = {"r1/0", "r2/0"};
+    bool hurried = host->world->hurried;
     return (struct shard_options){.control = {.prefix = "lahar:",
                                               .shard_names = shards,
                                               .shards = WORLD_SHARDS,
                                               .name = host->host.name,
                                               .incarnation = host->host.incarnation,
-                                              .lease_ms = 3000,
-                                              .renew_ms = 1000},
-                                  .flight = {.confirm_ms = 5000,
+                                              .lease_ms = hurried ? 1200 : 3000,
+                                              .renew_ms = hurried ? 300 : 1000},
+                                  .flight = {.confirm_ms = hurried ? 800 : 5000,
                                              .outcome_ms = 60000,
-                                             .retry_ms = 1000,
-                                             .busy_retry_ms = 500,
+                                             .retry_ms = hurried ? 200 : 1000,
+                                             .busy_retry_ms = hurried ? 100 : 500,
                                              .lane_entries_max = 16,
                                              .lane_bytes_max = 16 * 1024,
                                              .pending_max = 2000,
@@ -178,7 +180,7 @@ void shard_host_start(struct world *world, uint32_t shard)
     host->host.ticked_ms = world->now_ms;
     host->redis_up = host->redis_broken = host->renewed = false;
     host->redis_at_ms = world->now_ms + world_any(world, 300);
-    host->leaves_ms = 0;
+    host->leaves_ms = host->dies_ms = 0;
     set_time(host);
     mesh_shard_begins(world, shard);
 }
@@ -196,7 +198,7 @@ void shard_host_crash(struct world *world, uint32_t shard)
     free(host->metrics.values);
     host->shard = NULL;
     host->metrics.values = NULL;
-    host->starts_ms = world->now_ms + world_any(world, RESTART_MS);
+    host->starts_ms = world->now_ms + world_any(world, world->hurried ? 300 : RESTART_MS);
 }
 
 static void see_redis(struct shard_host *host)
@@ -231,6 +233,10 @@ void shard_host_step(struct shard_host *host)
     if (!host->host.running) {
         if (world->now_ms >= host->starts_ms)
             shard_host_start(world, host->index);
+        return;
+    }
+    if (host->dies_ms != 0 && host->dies_ms <= world->now_ms) {
+        shard_host_crash(world, host->index);
         return;
     }
     if (host->host.paused_ms > world->now_ms)

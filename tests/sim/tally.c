@@ -1,7 +1,12 @@
 /* tally: every message, who sent it to whom, who was handed it, and what its sender was told. What
  * is wrong is wrong at once. */
-#include "proto/gid.h"
+#include "proto/client.pb-c.h"
+#include "proto/frame.h"
+#include "proto/hot.h"
 #include "tests/sim/world.h"
+
+#define WINDOW_MS 300u
+#define REPEATS_MAX 40u
 
 struct letter *tally_letter(struct world *world, uint32_t *index)
 {
@@ -16,6 +21,31 @@ void tally_body(const struct world *world, uint32_t index, uint8_t *body)
     memcpy(body, &index, sizeof index);
     for (uint32_t i = sizeof index; i < letter->size; i++)
         body[i] = (uint8_t)(index * 31 + i * 7);
+}
+
+/* A message is sent again for each place that was gone back to, or a while later: not many times at
+ * once. */
+void tally_transmitted(struct phone *phone, struct span bytes)
+{
+    struct world *world = phone->world;
+    struct span body, content;
+    struct hot_send send;
+    uint32_t number, index;
+    bool is_send = frame_take(&bytes, FRAME_BODY_SIZE_MAX, &body) == FRAME_READY &&
+                   frame_open(body, &number, &content, NULL) &&
+                   number == LAHAR__V1__CLIENT_FRAME__FRAME_SEND && hot_send_read(content, &send);
+    if (!is_send || send.cmid.len == 0)
+        return;
+    memcpy(&index, send.cmid.at, sizeof index);
+    struct letter *letter = &world->letters[index];
+    if (world->now_ms - letter->window_ms >= WINDOW_MS) {
+        letter->window_ms = world->now_ms;
+        letter->window_count = 0;
+    }
+    if (++letter->window_count > world->most_repeats)
+        world->most_repeats = letter->window_count;
+    if (letter->window_count > REPEATS_MAX)
+        world_wrong(world, "a storm of repeats", "%u of phone %u", letter->number, letter->phone);
 }
 
 static bool same_bytes(const struct world *world, uint32_t index, struct span body)

@@ -166,6 +166,8 @@ static struct line *any_line(struct world *world)
 static uint64_t until(struct world *world, uint64_t ms_max)
 {
     /* Short ones more often. */
+    if (world->hurried && world_any(world, 4) > 0)
+        ms_max /= 6;
     return world->now_ms + 50 + world_any(world, 1 + world_any(world, ms_max));
 }
 
@@ -179,7 +181,7 @@ static void wire_loses(struct world *world)
 {
     struct wire *wire = any_wire(world);
     if (wire != NULL)
-        wire->burst_until_ms = until(world, 1000);
+        wire->deaf_until_ms[world_any(world, 2)] = until(world, 1000);
 }
 
 static void wire_is_cut(struct world *world)
@@ -204,6 +206,20 @@ static void shard_crashes(struct world *world)
     const struct shard_host *host = any_shard(world);
     if (host != NULL)
         shard_host_crash(world, host->index);
+}
+
+/* Deliveries expire while their edge hears nothing, nor does the sender of the outcome; then nobody
+ * knows any more. */
+static void shard_dies_unheard(struct world *world)
+{
+    const struct wire *wire = any_wire(world);
+    if (wire == NULL || !world->shards[wire->shard].host.running)
+        return;
+    uint64_t heard_ms = world->now_ms + 200 + world_any(world, world->hurried ? 1200 : 6000);
+    for (uint32_t edge = 0; edge < WORLD_EDGES; edge++)
+        if (world->edges[edge].host.running)
+            world->wires[world->edges[edge].wires[wire->shard]].deaf_until_ms[AT_EDGE] = heard_ms;
+    world->shards[wire->shard].dies_ms = heard_ms + 50 + world_any(world, 300);
 }
 
 static void shard_leaves(struct world *world)
@@ -335,10 +351,11 @@ static void slots_move(struct world *world)
 static const struct {
     uint32_t weight;
     void (*happens)(struct world *);
-} faults[] = {{16, wire_loses},     {5, wire_is_cut},   {3, shard_crashes},    {1, shard_leaves},
-              {3, shard_pauses},    {2, edge_crashes},  {1, edge_leaves},      {2, edge_pauses},
-              {6, line_breaks},     {3, line_vanishes}, {10, line_is_slow},    {6, phone_sleeps},
-              {2, redis_goes_away}, {3, redis_is_lost}, {1, shard_is_usurped}, {2, slots_move}};
+} faults[] = {{16, wire_loses},  {5, wire_is_cut},     {3, shard_crashes}, {5, shard_dies_unheard},
+              {1, shard_leaves}, {3, shard_pauses},    {2, edge_crashes},  {1, edge_leaves},
+              {2, edge_pauses},  {6, line_breaks},     {3, line_vanishes}, {10, line_is_slow},
+              {6, phone_sleeps}, {2, redis_goes_away}, {3, redis_is_lost}, {1, shard_is_usurped},
+              {2, slots_move}};
 
 static void trouble(struct world *world, uint32_t every_ms)
 {
@@ -360,11 +377,11 @@ static void calm_down(struct world *world)
     world->faulty = world->talking = false;
     world->redis_away_ms = 0;
     for (struct wire *wire = world->wires; wire < world->wires + WORLD_WIRES; wire++)
-        wire->cut_until_ms = wire->burst_until_ms = 0;
+        wire->cut_until_ms = wire->deaf_until_ms[AT_EDGE] = wire->deaf_until_ms[AT_SHARD] = 0;
     for (struct line *line = world->lines; line < world->lines + WORLD_LINES; line++)
         line->to_edge.held_ms = line->to_phone.held_ms = 0;
     for (uint32_t i = 0; i < WORLD_SHARDS; i++) {
-        world->shards[i].host.paused_ms = 0;
+        world->shards[i].host.paused_ms = world->shards[i].dies_ms = 0;
         if (world->moves && world->shards[i].host.running)
             shard_host_redis_lost(&world->shards[i]);
     }
@@ -402,7 +419,7 @@ static void make_phones(struct world *world)
         uint32_t first = world->phone_count;
         phone_init(world, &world->phones[world->phone_count++], user, "a");
         uint64_t dice = world_any(world, 6);
-        if (dice < 2 && world->phone_count < WORLD_PHONES)
+        if (dice < 2)
             phone_init(world, &world->phones[world->phone_count++], user, dice == 0 ? "b" : "a");
         world->phones[first].alone = world->phone_count == first + 1;
         if (dice == 1) /* the same device again, in time */
@@ -421,14 +438,15 @@ static void begin(struct world *world, uint64_t seed)
     world->rng = seed * UINT64_C(0x2545f4914f6cdd1d);
     world->now_ms = 1000000;
     world->small_map = seed % 16 != 15;
-    world->moves = world->small_map && seed % 8 == 6;
+    world->moves = world->small_map && seed % 8 >= 5 && seed % 8 <= 6;
+    world->hurried = seed % 2 == 1;
     world->split = WORLD_SLOTS / 2;
     world->loss = losses[world_any(world, 4)];
     world->no_credit = world_any(world, 3) == 0 ? 3000 : 0;
     world->window = world_any(world, 3) == 0 ? 4096 : 1024 * 1024;
     world->latency_ms = world_any(world, 2) ? 8 : 60;
     world->sends_per_s = 1 + (uint32_t)world_any(world, 3);
-    world->user_count = 2 + (uint32_t)world_any(world, WORLD_USERS - 1);
+    world->user_count = 2 + (uint32_t)world_any(world, world->hurried ? 2 : WORLD_USERS - 1);
     world->letters = calloc(WORLD_LETTERS, sizeof *world->letters);
     assert(world->letters != NULL);
     world->redis = fake_redis_new();
@@ -491,11 +509,11 @@ static void call_roll(struct world *world)
 
 static void run(struct world *world, uint64_t seed)
 {
-    static const uint32_t paces[] = {250, 500, 1500, 4000};
+    static const uint32_t paces[] = {100, 250, 500, 1500, 4000};
     begin(world, seed);
-    uint32_t every_ms = paces[world_any(world, 4)];
+    uint32_t every_ms = paces[world_any(world, 4) + !world->hurried];
     uint64_t faults_ms = world->now_ms + START_MS;
-    uint64_t calm_ms = faults_ms + 15000 + world_any(world, 30000);
+    uint64_t calm_ms = faults_ms + 15000 + world_any(world, world->hurried ? 10000 : 30000);
     world->talking = true;
     while (world->wrong == NULL && world->now_ms < calm_ms) {
         world->faulty = world->now_ms >= faults_ms;

@@ -25,7 +25,7 @@
 #define WORLD_SHARDS 2u
 #define WORLD_EDGES 2u
 #define WORLD_USERS 6u
-#define WORLD_PHONES 10u
+#define WORLD_PHONES (2 * WORLD_USERS)
 #define WORLD_LINES 96u
 #define WORLD_WIRES 64u
 #define WORLD_SLOTS 128u /* that are owned at all, in a world with a small map */
@@ -53,9 +53,10 @@ struct wire {
     bool used, joined;
     bool edge_gone; /* the edge has died; the shard may not know */
     uint32_t edge, shard;
-    uint64_t cut_since_ms, cut_until_ms, burst_until_ms;
-    struct wire_end ends[2]; /* by side */
-    struct pipe to[2];       /* on the way to that side */
+    uint64_t cut_since_ms, cut_until_ms;
+    uint64_t deaf_until_ms[2]; /* nothing arrives at that side */
+    struct wire_end ends[2];   /* by side */
+    struct pipe to[2];         /* on the way to that side */
 };
 
 struct command {
@@ -76,6 +77,7 @@ struct shard_host {
     bool redis_broken;    /* the connection is, but nobody has noticed */
     uint64_t redis_at_ms; /* when it is connected again */
     uint64_t starts_ms;   /* while not running */
+    uint64_t dies_ms;     /* 0: not on purpose */
     uint64_t leaves_ms;   /* 0: it stays */
     struct command *first, *last;
     uint32_t commands;
@@ -129,7 +131,8 @@ struct letter {
     uint32_t size;
     bool ended, roll_call;
     enum lahar_outcome outcome;
-    uint64_t sent_ms;
+    uint64_t sent_ms, window_ms;
+    uint32_t window_count; /* how often it was transmitted since */
     bool handed[WORLD_PHONES];
     bool handed_any;
     uint8_t id[LAHAR_ID_SIZE];
@@ -139,6 +142,7 @@ struct letter {
 struct world {
     uint64_t seed, rng, now_ms;
     bool faulty, talking, small_map, moves;
+    bool hurried;      /* what takes seconds takes tenths of them: more happens in the same time */
     const char *wrong; /* the first thing that went wrong */
     char detail[160];
 
@@ -166,8 +170,8 @@ struct world {
 
     struct letter *letters;
     uint32_t letter_count, ended_count, outcomes[4];
-    uint32_t longest_wire, longest_line;
-    uint64_t batches, frames;
+    uint32_t longest_wire, most_repeats;
+    uint8_t batch[LINK_BATCH_SIZE_MAX]; /* one that is being written */
 };
 
 /* --- whole.c */
@@ -241,6 +245,8 @@ void shard_host_redis_lost(struct shard_host *host);
 void shard_host_step(struct shard_host *host);
 
 /* --- tally.c */
+/* What a client transmits. */
+void tally_transmitted(struct phone *phone, struct span bytes);
 /* The body of a letter; of `letter->size` bytes. */
 void tally_body(const struct world *world, uint32_t index, uint8_t *body);
 struct letter *tally_letter(struct world *world, uint32_t *index);
