@@ -63,6 +63,7 @@ static void on_state(void *ctx, enum lahar_state state)
     struct phone *phone = ctx;
     struct world *world = phone->world;
     const char *why = core_why(phone->core);
+    phone->online_ms = state == LAHAR_ONLINE ? world->now_ms : 0;
     if (state == LAHAR_ONLINE)
         check_gid(phone);
     if (strcmp(why, "bad_frame") == 0 || strcmp(why, "bad_sequence") == 0)

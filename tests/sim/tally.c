@@ -118,6 +118,21 @@ void tally_handed(struct phone *phone, const struct lahar_message *message)
     letter->handed[phone->index] = letter->handed_any = true;
 }
 
+/* One of the recipient's devices, not the sender's own, was online all the time since the message
+ * was sent. */
+static bool was_there(const struct world *world, const struct letter *letter)
+{
+    const struct phone *sender = &world->phones[letter->phone];
+    for (uint32_t i = 0; i < world->phone_count; i++) {
+        const struct phone *phone = &world->phones[i];
+        bool own = sender->user == phone->user && strcmp(sender->device, phone->device) == 0;
+        if (phone->user == letter->to && !own && phone->online_ms != 0 &&
+            phone->online_ms < letter->sent_ms)
+            return true;
+    }
+    return false;
+}
+
 void tally_ended(struct phone *phone, const struct lahar_result_of_send *result)
 {
     struct world *world = phone->world;
@@ -146,6 +161,9 @@ void tally_ended(struct phone *phone, const struct lahar_result_of_send *result)
     else if (letter->roll_call && result->outcome != LAHAR_DELIVERED)
         world_wrong(world, "not delivered though all was calm", "%u of phone %u: %s",
                     letter->number, letter->phone, result->reason);
+    if (strcmp(result->reason, "offline") == 0 && world->routers && was_there(world, letter))
+        world_wrong(world, "offline, but it was there", "%u of phone %u to user %u", letter->number,
+                    letter->phone, letter->to);
     if (strcmp(result->reason, "no_user") == 0)
         world_wrong(world, "no_user, but there is", "%u of phone %u", letter->number,
                     letter->phone);

@@ -1,10 +1,15 @@
 /* world: what the parts of the whole simulator share.
  *
- *     whole.c       faults, phases, verdicts               tally.c       who sent what, who was
- * handed what phone.c       a device: the real client core         line.c        its connection to
- * an edge edge_host.c   an edge: the real session table        mesh.c        links between edges
- * and shards shard_host.c  a router's shard: the real one         fake_redis.c  Redis audit.c what
- * must hold in the end
+ *     whole.c        the phases of a run, and its verdict
+ *     trouble.c      what goes wrong meanwhile
+ *     phone.c        a device: the real client core, and an application
+ *     line.c         its connection to an edge
+ *     edge_host.c    an edge: the real session table
+ *     mesh.c         links between edges and shards
+ *     shard_host.c   a router's shard: the real one
+ *     fake_redis.c   Redis
+ *     tally.c        who sent what, and who was handed what
+ *     audit.c        what must hold in the end
  *
  * Time goes in steps of STEP_MS. All randomness comes from the seed.
  */
@@ -114,6 +119,7 @@ struct phone {
     struct core *core;
     uint32_t line;
     uint64_t starts_ms, asleep_ms, back_ms, app_ms;
+    uint64_t online_ms; /* since when; 0: it is not */
     uint32_t friends[2];
     uint32_t sent;
     uint32_t heard[WORLD_PHONES]; /* the last number of each sender that was handed out here */
@@ -142,6 +148,7 @@ struct letter {
 struct world {
     uint64_t seed, rng, now_ms;
     bool faulty, talking, small_map, moves;
+    bool routers;      /* trouble with routers and Redis only: who is connected is never offline */
     bool hurried;      /* what takes seconds takes tenths of them: more happens in the same time */
     const char *wrong; /* the first thing that went wrong */
     char detail[160];
@@ -183,6 +190,9 @@ uint64_t world_arrival(struct world *world);
 void world_wrong(struct world *world, const char *what, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* The map says who owns which slots; each time with a higher epoch. */
+void world_put_map(struct world *world);
+
 static inline uint64_t world_wall(const struct world *world)
 {
     return UINT64_C(1700000000000) + world->now_ms;
@@ -192,6 +202,12 @@ static inline bool host_awake(const struct world *world, const struct host *host
 {
     return host->running && host->paused_ms <= world->now_ms;
 }
+
+/* --- trouble.c */
+/* Something goes wrong about every `every_ms`. */
+void trouble_step(struct world *world, uint32_t every_ms);
+/* Whatever was begun ends. */
+void trouble_ends(struct world *world);
 
 /* --- mesh.c */
 struct host *mesh_host(struct world *world, const struct wire *wire, enum side side);
