@@ -396,9 +396,10 @@ enum workload_end unicast_run(const struct options *options)
         report->whole.out_of_order += report->crowd.skipped_dseq;
         report->latency = run->latency;
         report_unicast(options, report);
-        end = whole ? WORKLOAD_DONE : WORKLOAD_FAILED;
-        if (referee_broken(&report->whole, options->message_class) > 0)
-            end = WORKLOAD_BROKEN;
+        /* A run that lost a connection is cut off in the middle: it is no ground for a verdict. */
+        if (whole)
+            end = referee_broken(&report->whole, options->message_class) > 0 ? WORKLOAD_BROKEN
+                                                                             : WORKLOAD_DONE;
     }
     if (*crowd_why(run->crowd))
         fprintf(stderr, "lahar-bench: %s\n", crowd_why(run->crowd));
