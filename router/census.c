@@ -244,7 +244,7 @@ static bool is_dead(const struct roster *roster, const struct edge *edge)
 
 static bool anything_to_sweep(const struct roster *roster)
 {
-    bool unlikely = roster->now_ms - roster->loaded_ms >= roster->options.likely_ms;
+    bool unlikely = roster->awake_ms - roster->loaded_ms >= roster->options.likely_ms;
     for (const struct edge *edge = NULL; (edge = edges_next(roster->edges, edge)) != NULL;)
         if (edge->count > 0 &&
             (is_dead(roster, edge) || (unlikely && !edge->trusted && edge->doubted > 0)))
@@ -305,8 +305,8 @@ void census_tick(struct roster *roster)
         edge_tick(roster, edge);
     if (roster->state != ROSTER_SERVING)
         return;
-    if (!roster->all_known && (everyone_announced(roster) ||
-                               roster->now_ms - roster->loaded_ms >= roster->options.announce_ms)) {
+    if (!roster->all_known && (everyone_announced(roster) || roster->awake_ms - roster->loaded_ms >=
+                                                                 roster->options.announce_ms)) {
         roster->all_known = true;
         roster->actions.all_known(roster->ctx);
     }

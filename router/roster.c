@@ -8,6 +8,8 @@
 #define QUEUE_MAX 100000u
 #define COMMANDS_MAX 512u
 #define RETRY_MS 1000u
+/* More than that from tick to tick: we stood still, and what was said meanwhile is not read yet. */
+#define AWAKE_MS_MAX 500u
 #define RECORDS_MAX 64u /* of one user that are looked at */
 
 static bool store_command(void *ctx, const struct span *args, size_t count, uint64_t tag)
@@ -101,7 +103,7 @@ enum roster_worth roster_worth_of(const struct roster *roster, const struct pres
 {
     const struct edge *edge = edges_find(roster->edges, record->edge);
     bool likely = record->dseq == PRESENCE_LIKELY;
-    if (likely && roster->now_ms - roster->loaded_ms >= roster->options.likely_ms)
+    if (likely && roster->awake_ms - roster->loaded_ms >= roster->options.likely_ms)
         return ROSTER_GONE;
     if (edge->peer == EDGES_NO_PEER)
         return likely ? ROSTER_MAYBE : ROSTER_SILENT;
@@ -208,7 +210,7 @@ static void store_load_done(void *ctx)
 {
     struct roster *roster = ctx;
     roster->state = ROSTER_SERVING;
-    roster->loaded_ms = roster->now_ms;
+    roster->loaded_ms = roster->awake_ms;
     log_info("presence_loaded", LOG_UNSIGNED("records", presence_count(roster->presence)));
     roster->actions.loaded(roster->ctx);
     for (struct edge *edge = NULL; (edge = edges_next(roster->edges, edge)) != NULL;)
@@ -398,6 +400,9 @@ bool roster_no_session(struct roster *roster, const struct edge *edge, uint64_t 
 
 void roster_tick(struct roster *roster)
 {
+    uint64_t passed_ms = roster->now_ms - roster->ticked_ms;
+    roster->ticked_ms = roster->now_ms;
+    roster->awake_ms += passed_ms < AWAKE_MS_MAX ? passed_ms : AWAKE_MS_MAX;
     census_tick(roster);
     if (roster->now_ms - roster->retry_ms < RETRY_MS)
         return;

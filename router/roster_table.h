@@ -22,7 +22,8 @@ struct roster {
 
     Lahar__Link__V1__SlotRun **runs; /* what Owned says */
     size_t run_count;
-    uint64_t loaded_ms;
+    uint64_t awake_ms, ticked_ms; /* a clock that stands still when we do */
+    uint64_t loaded_ms;           /* on that clock */
     bool any_loaded, all_known;
     uint32_t sessions_given[PRESENCE_SLOTS]; /* since the epochs were raised */
 

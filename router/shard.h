@@ -17,7 +17,7 @@
  * Starting: control raises the epochs, the store loads, edges that are up are told Owned and
  * announce; for announce_ms from then on, or until every edge named in the loaded records has
  * announced, a user without a session is unknown, not offline. A record loaded and not announced
- * within likely_ms is dropped.
+ * within likely_ms is dropped. Time in which the shard itself stood still does not count.
  *
  * An edge that is silent (link down) has all its sessions offline at once; after sweep_after_ms its
  * records are removed from memory and Redis, at most sweep_per_s a second. An edge's Digest that

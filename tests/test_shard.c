@@ -141,6 +141,27 @@ static void so_too_when_presence_is_gone_from_redis(void **state)
     assert_true(hear_deliver(0));
 }
 
+/* What the edge said meanwhile waits in the link. */
+static void nor_after_the_shard_stood_still(void **state)
+{
+    (void)state;
+    uint64_t gid = world_gid(0);
+    world_edge(&world, 1, 4, NULL, 0);
+    fake_redis_flush(&world.redis);
+    fake_set_text(&world.redis, "t:gids", "9000000");
+    restart(8);
+    world_link_up(&world, 1, KEYS_EDGE);
+    world_hello(&world, 1, 4);
+    world_await_ready(&world);
+    world_done(&world, 1, world_round(&world, 1), 0);
+    send_confirmed(1, gid);
+    world.now_ms += 4000;
+    world_pass(&world, 100);
+    assert_int_equal(hear_answer(1), 0);
+    world_pass(&world, 2000);
+    assert_int_equal(hear_answer(1), NACK_OFFLINE);
+}
+
 static void when_all_have_spoken_or_two_seconds_later_offline_is_said(void **state)
 {
     (void)state;
@@ -365,6 +386,7 @@ int main(void)
         WORLD(before_it_serves_it_answers_nothing),
         WORLD(after_a_restart_a_user_is_not_offline_before_its_edge_has_spoken),
         WORLD(so_too_when_presence_is_gone_from_redis),
+        WORLD(nor_after_the_shard_stood_still),
         WORLD(when_all_have_spoken_or_two_seconds_later_offline_is_said),
         WORLD(what_no_edge_announces_is_dropped_from_redis_too),
         WORLD(without_redis_users_come_go_and_talk),
