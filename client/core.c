@@ -16,6 +16,10 @@
 #define STEADY_MS 10000u /* a connection that lasted so long was a good one: jitter begins anew */
 #define UNPACK_SIZE_MAX (256u * 1024u)
 
+/* So long a login of ours that was not answered may still be on its way, be bound after the one
+ * that followed it, and replace that. */
+#define LOST_LOGIN_MS 15000u
+
 enum phase { WAITING, CONNECTING, LOGIN, ONLINE, AWAY };
 
 struct core {
@@ -33,6 +37,7 @@ struct core {
     uint64_t after_ms; /* the server asked us to stay away for so long */
     uint64_t spoke_ms, heard_ms;
     bool awaiting_pong;
+    uint64_t lost_login_ms; /* until when REPLACED may be our own doing; 0: it is not */
     enum lahar_state state_told;
     uint64_t gid, session;
     uint64_t dseq, dseq_told; /* handed out, and acknowledged */
@@ -81,6 +86,15 @@ static void wait_for_next_try(struct core *core)
     enter(core, WAITING, core->now_ms + core->after_ms + below(core, spread + 1));
 }
 
+/* Another one has logged in with our name, or a login of our own that we had given up; which, shows
+ * when we come back: once. */
+static bool replaced_by_ourselves(struct core *core)
+{
+    bool ours = core->end_reason == END_REPLACED && core->now_ms < core->lost_login_ms;
+    core->lost_login_ms = ours ? 0 : core->lost_login_ms;
+    return ours;
+}
+
 /* The connection is over; what follows depends on what the server said of it. */
 static void ended(struct core *core, const char *why, const char *why_text)
 {
@@ -88,6 +102,8 @@ static void ended(struct core *core, const char *why, const char *why_text)
         return;
     if (core->phase == ONLINE && core->now_ms - core->phase_ms >= STEADY_MS)
         core->attempts = 0;
+    if (core->phase == LOGIN)
+        core->lost_login_ms = core->now_ms + LOST_LOGIN_MS;
     core->life++;
     core->session = 0;
     outbox_close(core->outbox);
@@ -97,7 +113,8 @@ static void ended(struct core *core, const char *why, const char *why_text)
         core->why = reasons_end_label(core->end_reason);
         core->why_text = reasons_end_text(core->end_reason);
     }
-    if (core->end_reason && reasons_end_next(core->end_reason) == END_NEXT_AWAY)
+    bool away = core->end_reason && reasons_end_next(core->end_reason) == END_NEXT_AWAY;
+    if (away && !replaced_by_ourselves(core))
         enter(core, AWAY, UINT64_MAX);
     else
         wait_for_next_try(core);

@@ -3,7 +3,8 @@
  *
  *     WAITING --connect due--> CONNECTING --transport open--> LOGIN (Hello) --Welcome--> ONLINE
  *        ^------------------------- any loss -------------------------------------------'
- *     AWAY: after an end whose reason says so (proto/end_reasons.h)
+ *     AWAY: after an end whose reason says so (proto/end_reasons.h); but REPLACED soon after a
+ * login that was never answered may be that one's doing: then it comes back, once
  *
  * Pure: time and randomness are given. It is the sender's and the recipient's part of the order
  * rule (design, section 4): `seq` per session, class and recipient; `settled`; at most 32 in flight

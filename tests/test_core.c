@@ -197,6 +197,29 @@ static void the_application_may_reconnect_from_inside_on_state(void **state)
     assert_memory_equal(world->states, expected, sizeof expected);
 }
 
+/* Its Bind may have waited somewhere while the next login went through. */
+static void comes_back_once_when_a_lost_login_of_its_own_may_have_replaced_it(void **state)
+{
+    struct world *world = *state;
+    lose(world);
+    open_connection(world);
+    lose(world);
+    go_online(world, 2);
+    say_error(world, END_REPLACED, 0);
+    assert_int_equal(core_state(world->core), LAHAR_CONNECTING);
+    go_online(world, 3);
+    say_error(world, END_REPLACED, 0);
+    assert_int_equal(core_state(world->core), LAHAR_AWAY);
+
+    core_reconnect(world->core, world->now);
+    open_connection(world);
+    lose(world);
+    go_online(world, 4);
+    pass(world, 15000);
+    say_error(world, END_REPLACED, 0);
+    assert_int_equal(core_state(world->core), LAHAR_AWAY);
+}
+
 static void reconnect_cuts_the_wait_short_and_disturbs_no_connection(void **state)
 {
     struct world *world = *state;
@@ -603,6 +626,7 @@ int main(void)
         ONLINE_CLAIM(the_server_says_how_long_to_stay_away),
         ONLINE_CLAIM(stays_away_after_the_reasons_that_say_so_and_no_others),
         ONLINE_CLAIM(the_application_may_reconnect_from_inside_on_state),
+        ONLINE_CLAIM(comes_back_once_when_a_lost_login_of_its_own_may_have_replaced_it),
         ONLINE_CLAIM(reconnect_cuts_the_wait_short_and_disturbs_no_connection),
         ONLINE_CLAIM(a_late_event_of_a_connection_that_was_given_up_is_ignored),
         ONLINE_CLAIM(pings_when_it_is_quiet_and_gives_up_without_an_answer),
