@@ -203,10 +203,10 @@ void crowd_turn(struct crowd *crowd, int wait_ms)
     net_turn(crowd->net, wait_ms);
 }
 
-void crowd_send(struct crowd *crowd, uint32_t user, const struct hot_send *send)
+void crowd_send(struct crowd *crowd, uint32_t user, const struct hot_send *send, uint32_t tag)
 {
     uint8_t *at = net_reserve(crowd->net, user, TARGET_OVERHEAD_MAX + send->body.len);
-    net_commit(crowd->net, user, crowd->options.target->send(at, send));
+    net_commit(crowd->net, user, crowd->options.target->send(at, send, tag));
 }
 
 /* --- the rest --------------------------------------------------------------------------------- */

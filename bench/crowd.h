@@ -38,8 +38,8 @@ const char *crowd_why(const struct crowd *crowd);
 /* One turn: reads, callbacks, Received for what was delivered, heartbeats, writes. */
 void crowd_turn(struct crowd *crowd, int wait_ms);
 
-/* Goes out at the end of the turn. */
-void crowd_send(struct crowd *crowd, uint32_t user, const struct hot_send *send);
+/* Goes out at the end of the turn. `tag`: see bench/target.h. */
+void crowd_send(struct crowd *crowd, uint32_t user, const struct hot_send *send, uint32_t tag);
 
 uint64_t crowd_gid(const struct crowd *crowd, uint32_t user);
 uint32_t crowd_users(const struct crowd *crowd);

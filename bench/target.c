@@ -20,6 +20,12 @@ static size_t lahar_hello(uint8_t *at, const struct target_login *login)
     return (size_t)(to - at) + len;
 }
 
+static size_t lahar_send(uint8_t *at, const struct hot_send *send, uint32_t tag)
+{
+    (void)tag;
+    return hot_send_write(at, send);
+}
+
 static size_t lahar_received(uint8_t *at, uint64_t dseq)
 {
     return hot_received_write(at, &(struct hot_received){.dseq = dseq});
@@ -70,7 +76,7 @@ static bool lahar_open(struct span body, struct target_frame *frame)
     struct span content;
     if (!frame_open(body, &number, &content, NULL))
         return false;
-    frame->event = TARGET_IGNORED;
+    *frame = (struct target_frame){.event = TARGET_IGNORED};
     switch (number) {
     case LAHAR__V1__SERVER_FRAME__FRAME_DELIVER:
         frame->event = TARGET_DELIVER;
@@ -117,8 +123,9 @@ static size_t relay_hello(uint8_t *at, const struct target_login *login)
     return relay_frame(at, login->number, (struct span){0});
 }
 
-static size_t relay_send(uint8_t *at, const struct hot_send *send)
+static size_t relay_send(uint8_t *at, const struct hot_send *send, uint32_t tag)
 {
+    (void)tag;
     return relay_frame(at, send->to, send->body);
 }
 
@@ -132,6 +139,7 @@ static enum frame_status relay_take(struct span *input, struct target_frame *fra
     if (wire_read_fixed64(body.at, body.at + body.len, &address) == NULL)
         return FRAME_INVALID;
     body = span_after(body, sizeof address);
+    *frame = (struct target_frame){.event = TARGET_IGNORED};
     if (body.len == 0) {
         frame->event = TARGET_WELCOME;
         frame->is.welcome.gid = address;
@@ -148,14 +156,19 @@ static enum frame_status relay_take(struct span *input, struct target_frame *fra
 
 static const struct target targets[] = {
     {.name = "lahar",
+     .help = "this cluster",
      .tokens = true,
+     .names_sender = true,
+     .ack_is_delivery = true,
      .offers = {[HOT_CONFIRMED] = true, [HOT_EPHEMERAL] = true},
      .hello = lahar_hello,
-     .send = hot_send_write,
+     .send = lahar_send,
      .received = lahar_received,
      .ping = lahar_ping,
      .take = lahar_take},
     {.name = "relay",
+     .help = "the bare relay (lahar-bench relay)",
+     .names_sender = true,
      .offers = {[HOT_EPHEMERAL] = true},
      .hello = relay_hello,
      .send = relay_send,

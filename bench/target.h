@@ -1,8 +1,8 @@
 /* target: how a kind of server is spoken to: what goes on the wire to log in, to send, to answer,
- * and what comes back. One row each; the workloads know no wire.
+ * and what comes back. One row each, in a wire_*.c of its own; the workloads know no wire.
  *
  * Writers write whole frames and return their size, at most TARGET_OVERHEAD_MAX more than token and
- * body.
+ * body. Where a kind has no ids of its own, a user's address is the number he logs in with.
  */
 #ifndef BENCH_TARGET_H
 #define BENCH_TARGET_H
@@ -18,7 +18,7 @@ struct target_login {
 };
 
 enum target_event {
-    TARGET_IGNORED, /* nothing for us in it */
+    TARGET_IGNORED, /* nothing for the workloads in it; it may want an answer */
     TARGET_WELCOME,
     TARGET_DELIVER,
     TARGET_ACK,
@@ -28,9 +28,12 @@ enum target_event {
 
 struct target_frame {
     enum target_event event;
+    uint32_t answer; /* not 0: hand the frame to the target's `answer` */
+    /* TARGET_ACK, TARGET_NACK: of the send with this tag; 0: the cmid says which. */
+    uint32_t tag;
     union {
         struct {
-            uint64_t gid;
+            uint64_t gid;          /* 0: the number he logged in with */
             uint32_t heartbeat_ms; /* 0: none */
         } welcome;
         struct hot_deliver deliver;
@@ -44,12 +47,17 @@ struct target_frame {
 
 struct target {
     const char *name;
+    const char *help;         /* what it is, for --help */
     bool tokens;              /* logs in with a token */
-    bool offers[HOT_CLASSES]; /* classes */
+    bool names_sender;        /* a delivery's `from` is true; otherwise it is 0 */
+    bool ack_is_delivery;     /* an acknowledgement says that the recipient has it */
+    bool offers[HOT_CLASSES]; /* classes, or what comes nearest to them */
     size_t (*hello)(uint8_t *at, const struct target_login *login);
-    size_t (*send)(uint8_t *at, const struct hot_send *send);
+    /* `tag`: 1 to 65535, none twice at a time on a connection; comes back with the answer. */
+    size_t (*send)(uint8_t *at, const struct hot_send *send, uint32_t tag);
     size_t (*received)(uint8_t *at, uint64_t dseq); /* NULL: there is no such thing */
-    size_t (*ping)(uint8_t *at);                    /* NULL: not needed */
+    size_t (*answer)(uint8_t *at, const struct target_frame *frame); /* NULL: none wants one */
+    size_t (*ping)(uint8_t *at);                                     /* NULL: not needed */
     /* Takes the first frame off `input`, as frame_take does; it borrows from the same bytes. */
     enum frame_status (*take)(struct span *input, struct target_frame *frame);
 };

@@ -103,7 +103,7 @@ static void transmit(struct unicast *run, uint32_t user, struct slot *slot)
         send.cmid = span_of(cmid, sizeof cmid);
         send.seq = send.settled = slot->seq;
     }
-    crowd_send(run->crowd, user, &send);
+    crowd_send(run->crowd, user, &send, 1 + (uint32_t)(slot->number % run->options->in_flight));
     slot->due_ns = crowd_now_ns(run->crowd) + (ephemeral ? LOST_AFTER_NS : RETRY_NS);
 }
 
