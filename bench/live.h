@@ -26,7 +26,7 @@ struct live_numbers {
     uint64_t left_ns;  /* of the phase; 0: not known */
     uint64_t now_ns;
     uint64_t users, online, connections_lost;
-    uint64_t logins, sent, delivered, completed;
+    uint64_t logins, sent, delivered;
     uint64_t lost, unknown, broken; /* of the referee; `broken`: promises */
     uint64_t server_cpu_ns, own_cpu_ns;
     bool has_server_cpu;        /* there are server processes whose cost is known */
