@@ -40,7 +40,8 @@ struct target_frame {
         struct hot_ack ack;
         struct hot_nack nack;
         struct {
-            uint32_t reason; /* proto/end_reasons.h */
+            uint32_t reason;  /* proto/end_reasons.h; 0: see the text */
+            struct span text; /* in the server's own words */
         } ended;
     } is;
 };
@@ -62,6 +63,11 @@ struct target {
     enum frame_status (*take)(struct span *input, struct target_frame *frame);
 };
 
+/* The rows. */
+extern const struct target wire_lahar, wire_relay, wire_nats, wire_mqtt, wire_resp;
+
+/* All of them, in order; NULL after the last one. */
+const struct target *target_at(size_t index);
 /* NULL: there is none of that name. */
 const struct target *target_find(const char *name);
 
