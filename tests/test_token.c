@@ -467,6 +467,21 @@ static void signatures_of_another_size_or_value_are_refused(void **state)
     assert_int_equal(verify(keys, &text), TOKEN_BAD_SIGNATURE);
 }
 
+/* A site can only harm itself with one, but nobody needs to forge what anybody can write. */
+static void a_key_under_which_one_signature_holds_for_every_text_opens_nothing(void **state)
+{
+    struct keys *keys = *state;
+    uint8_t identity[2][32] = {{1}, {1}}, signature[64] = {1};
+    put_site(keys->sites, "weak", 0, identity);
+    struct text text = {0};
+    add_base64url(&text, span_text(HEADER));
+    add(&text, span_text("."));
+    add_base64url(&text, span_text("{\"iss\":\"weak\"," AUD ",\"sub\":\"ann\"," TIMES "}"));
+    add(&text, span_text("."));
+    add_base64url(&text, span_of(signature, sizeof signature));
+    assert_int_equal(verify(keys, &text), TOKEN_BAD_SIGNATURE);
+}
+
 static void no_byte_of_a_token_can_be_changed(void **state)
 {
     struct keys *keys = *state;
@@ -598,6 +613,7 @@ int main(void)
         TEST(a_refused_token_tells_nothing),
         TEST(a_mac_with_the_public_key_is_no_signature),
         TEST(signatures_of_another_size_or_value_are_refused),
+        TEST(a_key_under_which_one_signature_holds_for_every_text_opens_nothing),
         TEST(no_byte_of_a_token_can_be_changed),
         TEST(base64url_has_one_text_for_one_value),
         TEST(a_token_has_three_parts),
