@@ -1,6 +1,7 @@
 /* lahar-bench: drives a cluster and is the referee of what it promises. */
 #include "base/log.h"
 #include "bench/idle.h"
+#include "bench/page.h"
 #include "bench/relay.h"
 #include "bench/unicast.h"
 
@@ -24,6 +25,8 @@ int main(int argc, char **argv)
 {
     struct options options;
     log_open("lahar-bench");
+    if (argc > 1 && strcmp(argv[1], "report") == 0)
+        return page_run(argc - 2, argv + 2);
     options_parse(&options, argc, argv);
     signal(SIGPIPE, SIG_IGN);
     for (size_t i = 0; i < sizeof workloads / sizeof *workloads; i++)
