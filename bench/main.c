@@ -12,7 +12,7 @@ static enum workload_end serve_relay(const struct options *options)
     relay_run(options->listen);
 }
 
-static const struct workload {
+static const struct row {
     const char *name;
     enum workload_end (*run)(const struct options *options);
 } workloads[] = {

@@ -1,0 +1,154 @@
+/* team: the processes of a run, and the memory they share: one mapping, made before they are
+ * forked.
+ *
+ *     parent    team_new, team_start, then team_set and team_watch ..., team_end
+ *     member    reads what the parent has set once a turn (member_now), writes its own numbers, and
+ *               says where it stands (member_say)
+ *
+ * Users are numbered over all members, split evenly: member m has those from first to first + users
+ * - 1. Behind the users come the gone ones (--offline-share): each logs in once, leaves, and is
+ * written to afterwards; they are split in the same way.
+ *
+ * Whatever is in the mapping has one writer: the parent, or one member. The exceptions are atomic:
+ * slots of messages in flight (bench/book.h) and the members' mail.
+ */
+#ifndef BENCH_TEAM_H
+#define BENCH_TEAM_H
+
+#include "bench/hist.h"
+#include "bench/options.h"
+#include "bench/referee.h"
+
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#define TEAM_MEMBERS_MAX 256u
+/* Measuring windows of a run; each has a histogram of its own in each member. */
+#define TEAM_WINDOWS_MAX 64u
+#define TEAM_NO_WINDOW UINT32_MAX
+#define TEAM_WHY_SIZE 640u
+#define TEAM_NOWHERE UINT8_MAX
+
+/* LOGIN: all users log in, the gone ones leave. WARMUP, MEASURE: messages are sent, if the workload
+ * sends any. DRAIN: none are sent any more, those on their way come to their end. DONE: leave. */
+enum team_phase { TEAM_LOGIN, TEAM_WARMUP, TEAM_MEASURE, TEAM_DRAIN, TEAM_DONE };
+
+/* Where a member stands: what the phase asks for is done (all logged in; nothing on its way), or it
+ * can go no further and says why. */
+enum team_stand { TEAM_BUSY, TEAM_LOGGED_IN, TEAM_DRAINED, TEAM_FAILED };
+
+struct team;
+struct member;
+
+/* --- the parent ------------------------------------------------------------------------------- */
+
+struct team_shape {
+    uint32_t members;
+    uint32_t users, gone;  /* of all members */
+    uint32_t member_slots; /* messages that a member can have in flight */
+};
+
+/* What the parent sets for all: written by it alone, seen by each member at its next turn. */
+struct team_now {
+    enum team_phase phase;
+    uint32_t window;      /* TEAM_NO_WINDOW: none is open */
+    double rate;          /* messages a second of all members together; 0: closed loop */
+    uint64_t began_ns[2]; /* of this window and the one before it: a message counts in the window */
+    uint64_t ended_ns[2]; /* in which it was due */
+};
+
+/* The sums over all members. */
+struct team_counts {
+    struct referee_counts referee;
+    uint64_t online, lost, logins; /* connections; lost: ended after their login */
+    uint64_t back;                 /* came back after having been lost */
+    uint64_t skipped_dseq, replayed_dseq;
+    uint64_t bytes_in, bytes_out;
+    uint64_t starved; /* sends that were put off since all slots were taken */
+};
+
+/* Dies if there is not enough memory. */
+struct team *team_new(const struct team_shape *shape, const struct options *options);
+void team_free(struct team *team);
+/* Forks; in each member `run` is called, and the process ends when it returns. */
+void team_start(struct team *team, void (*run)(struct member *member));
+
+const struct team_shape *team_shape(const struct team *team);
+const struct team_now *team_now(const struct team *team);
+/* Changes what is set, and waits until all members have seen it. False if one is gone or failed. */
+MUST_CHECK bool team_set(struct team *team, const struct team_now *now);
+
+enum team_watched {
+    TEAM_WAITING,     /* the time is over */
+    TEAM_ALL,         /* all members stand at `stand` */
+    TEAM_BROKE,       /* one failed or died: team_why says how */
+    TEAM_INTERRUPTED, /* SIGINT or SIGTERM */
+};
+/* Until all stand there, at most so long. TEAM_BUSY for `stand`: for just that long. */
+MUST_CHECK enum team_watched team_watch(struct team *team, enum team_stand stand, uint32_t wait_ms);
+const char *team_why(const struct team *team);
+
+void team_sum(const struct team *team, struct team_counts *sum);
+/* Adds a window's histograms, those of how late the generators were, of logins, or of coming back.
+ */
+enum team_hist { TEAM_LATE, TEAM_LOGINS, TEAM_BACK, TEAM_HISTS };
+void team_merge_window(const struct team *team, uint32_t window, struct hist *into);
+void team_merge(const struct team *team, enum team_hist which, struct hist *into);
+void team_clear_window(struct team *team, uint32_t window);
+
+/* CPU time and memory (shared pages counted once) of all members. */
+uint64_t team_cpu_ns(const struct team *team);
+uint64_t team_resident(const struct team *team);
+/* The server that a user's first connection is on: its number in --servers, or TEAM_NOWHERE. */
+uint8_t team_where(const struct team *team, uint32_t user);
+
+/* Ends all members that are left, and waits for them. */
+void team_end(struct team *team);
+
+/* --- a member --------------------------------------------------------------------------------- */
+
+/* Plain fields, the member's own; member_publish makes them seen. */
+struct member {
+    struct team *team;
+    const struct options *options;
+    uint32_t index;               /* 0 to members - 1 */
+    uint32_t first, users;        /* its users */
+    uint32_t gone_first, gone;    /* its gone ones: numbers of all users and more */
+    struct team_now now;          /* as of the last member_turn */
+    struct team_counts counts;    /* its own */
+    struct hist *windows, *hists; /* TEAM_WINDOWS_MAX; by enum team_hist */
+    int wake_fd;                  /* readable when there is mail, or something was set */
+};
+
+/* At the beginning of each turn: reads what the parent has set (true if it is new) and publishes
+ * the counts. */
+bool member_turn(struct member *member);
+void member_say(struct member *member, enum team_stand stand);
+/* The first reason stays. */
+__attribute__((format(printf, 2, 3))) void member_fail(struct member *member, const char *format,
+                                                       ...);
+/* The histogram of the window in which a message was due; NULL: of none. */
+struct hist *member_window(struct member *member, uint64_t due_ns);
+
+/* By the number of a user or gone one, of any member; 0: not yet known. */
+uint64_t member_gid(const struct member *member, uint32_t user);
+void member_set_gid(struct member *member, uint32_t user, uint64_t gid);
+void member_set_where(struct member *member, uint32_t user, uint8_t server);
+/* The member that a user belongs to. */
+uint32_t member_of(const struct member *member, uint32_t user);
+
+/* The slots of messages in flight of member `index`: see bench/book.h. */
+_Atomic uint64_t *member_slots(const struct member *member, uint32_t index);
+
+/* A note to another member. Goes at once if there is room, else at one of the next turns; the other
+ * one is woken at the end of the turn, once for all notes to it. */
+struct member_note {
+    uint64_t number;
+    uint32_t kind, device;
+};
+void member_post(struct member *member, uint32_t to, const struct member_note *note);
+/* False when there is none left. */
+MUST_CHECK bool member_take(struct member *member, struct member_note *note);
+void member_wake_others(struct member *member);
+
+#endif
