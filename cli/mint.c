@@ -256,19 +256,37 @@ static bool append_signature(EVP_PKEY *key, char *token, size_t *len)
     return append_base64(token, len, span_of(signature, size));
 }
 
-bool mint_token(const char *file, const struct mint_claims *claims, char token[MINT_TOKEN_SIZE],
-                size_t *len, char *why)
-{
-    EVP_PKEY *key = read_key(file, true, why);
-    uint8_t ed25519[32];
+struct mint_signer {
+    EVP_PKEY *key;
     char kid[MINT_KID_SIZE];
-    if (!key || !key_id(key, ed25519, kid, why)) {
-        EVP_PKEY_free(key);
-        return false;
-    }
+};
+
+struct mint_signer *mint_signer_new(const char *file, char *why)
+{
+    uint8_t ed25519[32];
+    struct mint_signer *signer = calloc(1, sizeof *signer);
+    assert(signer != NULL);
+    signer->key = read_key(file, true, why);
+    if (signer->key && key_id(signer->key, ed25519, signer->kid, why))
+        return signer;
+    mint_signer_free(signer);
+    return NULL;
+}
+
+void mint_signer_free(struct mint_signer *signer)
+{
+    if (signer == NULL)
+        return;
+    EVP_PKEY_free(signer->key);
+    free(signer);
+}
+
+bool mint_sign(const struct mint_signer *signer, const struct mint_claims *claims,
+               char token[MINT_TOKEN_SIZE], size_t *len, char *why)
+{
     struct json header = {.len = 0}, body = {.len = 0};
     json_text(&header, "alg", "EdDSA");
-    json_text(&header, "kid", claims->kid ? claims->kid : kid);
+    json_text(&header, "kid", claims->kid ? claims->kid : signer->kid);
     json_text(&header, "typ", "JWT");
     json_end(&header, 0, 0);
     json_text(&body, "iss", claims->site);
@@ -282,10 +300,19 @@ bool mint_token(const char *file, const struct mint_claims *claims, char token[M
     bool made = !header.full && !body.full && append_base64(token, len, span_text(header.text));
     if (made) {
         token[(*len)++] = '.';
-        made = append_base64(token, len, span_text(body.text)) && append_signature(key, token, len);
+        made = append_base64(token, len, span_text(body.text)) &&
+               append_signature(signer->key, token, len);
     }
-    EVP_PKEY_free(key);
     return made || fail(why, "the token would be over 2 KiB: shorten site, user or device");
+}
+
+bool mint_token(const char *file, const struct mint_claims *claims, char token[MINT_TOKEN_SIZE],
+                size_t *len, char *why)
+{
+    struct mint_signer *signer = mint_signer_new(file, why);
+    bool made = signer && mint_sign(signer, claims, token, len, why);
+    mint_signer_free(signer);
+    return made;
 }
 
 /* ---- certificates for trials ---- */

@@ -35,7 +35,14 @@ struct mint_claims {
     uint64_t issued_at;  /* s since 1970 */
     uint32_t lifetime_s; /* at most 900 are accepted */
 };
-/* A JWT signed with the private key in `file`; its length is set. */
+/* Holds a site's private key, for who makes many tokens. */
+struct mint_signer;
+MUST_CHECK struct mint_signer *mint_signer_new(const char *file, char *why);
+void mint_signer_free(struct mint_signer *signer);
+/* A signed JWT; its length is set. */
+MUST_CHECK bool mint_sign(const struct mint_signer *signer, const struct mint_claims *claims,
+                          char token[MINT_TOKEN_SIZE], size_t *len, char *why);
+/* The same with the private key in `file`. */
 MUST_CHECK bool mint_token(const char *file, const struct mint_claims *claims,
                            char token[MINT_TOKEN_SIZE], size_t *len, char *why);
 
