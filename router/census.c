@@ -66,10 +66,11 @@ static void give_number(struct roster *roster, uint32_t peer)
     int len = snprintf(key, sizeof key, "%sedges", roster->options.prefix);
     assert(len > 0 && len < (int)sizeof key);
     snprintf(floor, sizeof floor, "%u", edges_highest(roster->edges) + 1);
-    struct span args[] = {span_text("FCALL"),        span_text("lahar_block"), span_text("1"),
-                          span_of(key, (size_t)len), span_text(floor),         span_text("1")};
+    struct span args[] = {
+        span_text("FCALL"), span_text("lahar_block"), span_text("1"), span_of(key, (size_t)len),
+        span_text(floor),   span_text("1"),           span_text("0")};
     /* If Redis is away, the edge asks again in a second. */
-    (void)!roster->actions.command(roster->ctx, args, 6, number_tag(roster, peer));
+    (void)!roster->actions.command(roster->ctx, args, 7, number_tag(roster, peer));
 }
 
 void census_reply(struct roster *roster, uint64_t tag, const struct reply *reply)

@@ -9,8 +9,8 @@
  *         adds 1 to each fence, or more, so that it is not below floor. Their values, or NOTOWNER
  *     lahar_keep (lease, fences) who, epochs
  *         writes fences that are gone or lower anew. How many are higher, or NOTOWNER
- *     lahar_block (counter) floor, n
- *         takes n numbers not below floor. The first
+ *     lahar_block (counter) floor, n, gap
+ *         takes n numbers, not below floor + gap if the counter is below floor. The first
  *     lahar_gid (ids, fence) epoch, field, gid
  *         the GID of a user, made now if there is none. FENCED if the fence has another epoch
  *     lahar_site (sites, revision) id, packed

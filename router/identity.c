@@ -12,6 +12,13 @@
 #define KEY_SIZE 96u
 #define PREFIX_MAX 64u
 #define POLLS_BEFORE_USE 2u
+/* A block whose half is used up within so many polls is followed by a larger one, one that lasts by
+ * a smaller one: a block must last much longer than the next one takes to be usable. */
+#define POLLS_FEW 4u
+#define POLLS_MANY 64u
+/* So many numbers are left out after Redis has lost the counter: more than all shards together can
+ * have taken in blocks that we have not read of. */
+#define GAP_AFTER_LOSS (UINT64_C(1) << 28)
 
 enum tag_kind { TAG_FIND, TAG_MAKE, TAG_BLOCK };
 
@@ -36,7 +43,8 @@ struct pending {
 /* Numbers that are ours: from next to end. */
 struct block {
     uint64_t next, end;
-    uint32_t polls; /* since it was taken */
+    uint32_t size;
+    uint32_t polls; /* since it was taken; of the one in use: since then */
 };
 
 struct identity {
@@ -56,8 +64,7 @@ struct identity {
 
     struct block block, next_block; /* next == end: empty */
     bool block_asked;
-    uint32_t block_size; /* of the next one asked for */
-    uint64_t next_gid;   /* highest read */
+    uint64_t next_gid; /* highest read */
     bool polled;
 };
 
@@ -78,7 +85,6 @@ struct identity *identity_new(const struct identity_options *options,
     map_init(&identity->known_of);
     pool_init(&identity->pending, sizeof(struct pending), options->pending_max);
     identity->waiting_first = POOL_NONE;
-    identity->block_size = IDENTITY_BLOCK;
     identity->next_gid = GID_FIRST_USER;
     return identity;
 }
@@ -223,23 +229,49 @@ static uint64_t left_in(const struct block *block)
     return block->end - block->next;
 }
 
-static void ask_block(struct identity *identity)
+static uint32_t next_size(const struct block *block)
 {
-    if (!identity->up || identity->block_asked || left_in(&identity->next_block) > 0 ||
-        left_in(&identity->block) > IDENTITY_BLOCK / 2)
-        return;
-    /* Redis may have lost the counter: what we know to be taken is not taken again. */
+    uint32_t size = block->size;
+    if (size < IDENTITY_BLOCK)
+        return IDENTITY_BLOCK;
+    if (block->polls < POLLS_FEW && size <= IDENTITY_BLOCK_MAX / 4)
+        return size * 4;
+    return block->polls > POLLS_MANY && size >= IDENTITY_BLOCK * 2 ? size / 2 : size;
+}
+
+/* No number from here on was ever taken, as far as we know. */
+static uint64_t lowest_free(const struct identity *identity)
+{
     uint64_t lowest = identity->next_gid;
     if (lowest < identity->block.end)
         lowest = identity->block.end;
-    char key[KEY_SIZE], floor[24], size[12];
+    return lowest < identity->next_block.end ? identity->next_block.end : lowest;
+}
+
+static void ask_block(struct identity *identity)
+{
+    if (!identity->up || identity->block_asked || left_in(&identity->next_block) > 0)
+        return;
+    /* Redis may have lost the counter: what is known to be taken is not taken again. */
+    uint64_t lowest = lowest_free(identity);
+    uint32_t block_size = next_size(&identity->block);
+    char key[KEY_SIZE], floor[24], size[12], gap[24];
     snprintf(key, sizeof key, "%sgids", identity->prefix);
     snprintf(floor, sizeof floor, "%llu", (unsigned long long)lowest);
-    snprintf(size, sizeof size, "%u", identity->block_size);
+    snprintf(size, sizeof size, "%u", block_size);
+    snprintf(gap, sizeof gap, "%llu",
+             (unsigned long long)(lowest > GID_FIRST_USER ? GAP_AFTER_LOSS : 0));
     struct span args[] = {span_text("FCALL"), span_text("lahar_block"), span_text("1"),
-                          span_text(key),     span_text(floor),         span_text(size)};
-    identity->block_asked = identity->actions.command(identity->ctx, args, 6,
-                                                      make_tag(TAG_BLOCK, identity->block_size, 0));
+                          span_text(key),     span_text(floor),         span_text(size),
+                          span_text(gap)};
+    identity->block_asked =
+        identity->actions.command(identity->ctx, args, 7, make_tag(TAG_BLOCK, block_size, 0));
+}
+
+static void ask_in_time(struct identity *identity)
+{
+    if (left_in(&identity->block) <= identity->block.size / 2)
+        ask_block(identity);
 }
 
 /* 0: none may be used now. */
@@ -247,10 +279,11 @@ static uint64_t take_number(struct identity *identity)
 {
     if (left_in(&identity->block) == 0 && identity->next_block.polls >= POLLS_BEFORE_USE) {
         identity->block = identity->next_block;
+        identity->block.polls = 0;
         identity->next_block = (struct block){0};
     }
     uint64_t number = left_in(&identity->block) > 0 ? identity->block.next++ : 0;
-    ask_block(identity);
+    ask_in_time(identity);
     return number;
 }
 
@@ -260,9 +293,6 @@ static void wait_for_number(struct identity *identity, uint32_t index)
     pending->next = POOL_NONE;
     if (identity->waiting_first == POOL_NONE) {
         identity->waiting_first = index;
-        identity->block_size *= 4;
-        if (identity->block_size > IDENTITY_BLOCK_MAX)
-            identity->block_size = IDENTITY_BLOCK_MAX;
     } else {
         struct pending *last = pool_at(&identity->pending, identity->waiting_last);
         last->next = index;
@@ -304,9 +334,7 @@ static void on_block(struct identity *identity, uint32_t size, const struct repl
         return;
     }
     uint64_t first = (uint64_t)reply->integer;
-    identity->next_block = (struct block){first, first + size, 0};
-    if (identity->block_size > IDENTITY_BLOCK)
-        identity->block_size /= 2;
+    identity->next_block = (struct block){first, first + size, size, 0};
 }
 
 /* Replies. */
@@ -398,7 +426,7 @@ void identity_up(struct identity *identity)
 {
     identity->up = true;
     identity->block_asked = false;
-    ask_block(identity);
+    ask_in_time(identity);
 }
 
 void identity_down(struct identity *identity)
@@ -416,13 +444,25 @@ void identity_down(struct identity *identity)
 
 void identity_poll(struct identity *identity, uint64_t next_gid)
 {
+    uint64_t known = lowest_free(identity);
+    bool lost = next_gid < known && known > GID_FIRST_USER;
+    bool found_again = next_gid >= known + GAP_AFTER_LOSS && identity->next_block.end > 0;
+    if (lost)
+        log_error("gid_counter_lost", LOG_UNSIGNED("found", next_gid), LOG_UNSIGNED("known", known),
+                  LOG_TEXT("change", "Redis has lost data; restore its backup"));
+    /* What was taken from a counter that was lost, others may have taken, too. */
+    if (lost || found_again)
+        identity->next_block = (struct block){0};
+    identity->next_gid = known;
     identity->polled |= next_gid >= GID_FIRST_USER;
     if (next_gid > identity->next_gid)
         identity->next_gid = next_gid;
     identity->next_block.polls++;
-    if (next_gid < identity->next_block.end) /* Redis has forgotten that we took it */
-        identity->next_block = (struct block){0};
-    ask_block(identity);
+    identity->block.polls++;
+    if (lost)
+        ask_block(identity); /* so that the counter stands where nobody has taken any */
+    else
+        ask_in_time(identity);
     serve_waiting(identity);
 }
 

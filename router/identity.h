@@ -8,8 +8,10 @@
  * made by lahar_gid (fenced by the slot's epoch) with a number from our block. A block is used from
  * the second poll after it was taken on, so that by the time a number is handed out all shards have
  * read that it is (see NO_USER); until then those who need one wait. The next block is taken when
- * half of this one is left; blocks grow while they do not suffice. A number whose fate is not known
- * is not used again: a crash leaves a gap, never two GIDs for one user or one for two.
+ * half of this one is left; blocks grow while they last a few polls only. A number whose fate is
+ * not known is not used again: a crash leaves a gap, never two GIDs for one user or one for two. A
+ * counter that Redis has lost goes on far above all that any shard can have taken, and the log says
+ * so.
  */
 #ifndef ROUTER_IDENTITY_H
 #define ROUTER_IDENTITY_H

@@ -239,7 +239,8 @@ static inline const struct reply *fake_call(struct fake_redis *fake,
     if (fake_is(function, "lahar_block")) {
         int64_t floor = strtoll((const char *)fake_arg(command, args).at, NULL, 10);
         int64_t next = fake_number(fake, first);
-        next = next < floor ? floor : next;
+        int64_t gap = strtoll((const char *)fake_arg(command, args + 2).at, NULL, 10);
+        next = next < floor ? floor + gap : next;
         fake_set_number(fake, first, next + second);
         return fake_make(fake, REPLY_INTEGER, next, none);
     }

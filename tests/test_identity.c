@@ -341,6 +341,85 @@ static void numbers_are_not_handed_out_twice_when_redis_has_lost_the_counter(voi
     close_shard(&a);
 }
 
+static void resolve_many(struct shard *shard, const char *prefix, uint64_t first, uint64_t end)
+{
+    for (uint64_t req = first; req < end; req++) {
+        char name[24];
+        snprintf(name, sizeof name, "%s%u", prefix, (unsigned)req);
+        resolve(shard, req, name, true);
+    }
+}
+
+/* Two of three shards have taken blocks that the others have not read of. One of them is gone. */
+static void shards_that_find_the_counter_lost_do_not_take_the_same_numbers(void **state)
+{
+    static struct shard c;
+    fence_all(&asker, *state);
+    open_shard(&a, *state, 10);
+    resolve(&a, 0, "ann", true);
+    AWAIT_POLLING(&a, &asker, a.answered == 1);
+    open_shard(&b, *state, 10);
+    AWAIT(b.server, redis_in_flight(b.redis) == 0);
+    ask(&asker, "DEL t:gids");
+    resolve_many(&a, "a", 1, 700); /* takes the next block */
+    open_shard(&c, *state, 10);    /* has never seen the counter */
+    AWAIT(c.server, redis_in_flight(a.redis) == 0 && redis_in_flight(c.redis) == 0);
+    resolve_many(&a, "a", 700, 2000);
+    resolve_many(&b, "b", 0, 2000);
+    resolve_many(&c, "c", 0, 2000);
+    AWAIT_POLLING(&a, &asker,
+                  (poll(&b, &asker), poll(&c, &asker),
+                   a.answered == 2000 && b.answered == 2000 && c.answered == 2000));
+    static uint64_t gids[6000];
+    memcpy(gids, a.gid, 2000 * sizeof gids[0]);
+    memcpy(gids + 2000, b.gid, 2000 * sizeof gids[0]);
+    memcpy(gids + 4000, c.gid, 2000 * sizeof gids[0]);
+    qsort(gids, 6000, sizeof gids[0], by_value);
+    for (uint32_t i = 1; i < 6000; i++)
+        assert_true(gids[i - 1] < gids[i]);
+    close_shard(&a);
+    close_shard(&b);
+    close_shard(&c);
+}
+
+/* As it happens when the first shard up after a loss is one that was never up before it. */
+static void a_counter_that_began_anew_is_raised_above_what_was_taken(void **state)
+{
+    fence_all(&asker, *state);
+    open_shard(&a, *state, 10);
+    resolve_many(&a, "a", 0, 2000);
+    AWAIT_POLLING(&a, &asker, a.answered == 2000);
+    ask(&asker, "DEL t:gids");
+    open_shard(&b, *state, 10); /* takes what a has */
+    AWAIT(b.server, redis_in_flight(b.redis) == 0);
+    poll(&a, &asker);
+    AWAIT(a.server, redis_in_flight(a.redis) == 0);
+    resolve(&b, 0, "bob", true);
+    AWAIT_POLLING(&b, &asker, b.answered == 1);
+    assert_int_equal(b.outcome[0], IDENTITY_OK);
+    assert_true(b.gid[0] > a.gid[1999] + IDENTITY_BLOCK);
+    close_shard(&a);
+    close_shard(&b);
+}
+
+static void only_the_first_of_many_new_users_wait_for_numbers(void **state)
+{
+    fence_all(&asker, *state);
+    open_shard(&a, *state, 10);
+    AWAIT(a.server, redis_in_flight(a.redis) == 0);
+    poll(&a, &asker);
+    poll(&a, &asker);
+    for (uint64_t req = 0; req < 8100; req += 900) { /* 900 from poll to poll */
+        resolve_many(&a, "u", req, req + 900);
+        AWAIT(a.server, redis_in_flight(a.redis) == 0);
+        if (req >= 3600)
+            assert_int_equal(a.answered, req + 900);
+        poll(&a, &asker);
+        AWAIT(a.server, redis_in_flight(a.redis) == 0);
+    }
+    close_shard(&a);
+}
+
 static void a_block_that_redis_may_have_forgotten_is_not_used(void **state)
 {
     fence_all(&asker, *state);
@@ -409,6 +488,9 @@ int main(void)
         REAL(those_who_wait_for_a_number_are_told_when_redis_goes),
         REAL(a_number_whose_fate_is_unknown_is_not_used_again),
         REAL(numbers_are_not_handed_out_twice_when_redis_has_lost_the_counter),
+        REAL(shards_that_find_the_counter_lost_do_not_take_the_same_numbers),
+        REAL(a_counter_that_began_anew_is_raised_above_what_was_taken),
+        REAL(only_the_first_of_many_new_users_wait_for_numbers),
         REAL(a_block_that_redis_may_have_forgotten_is_not_used),
         REAL(without_redis_any_number_may_have_been_handed_out),
         REAL(knows_which_numbers_were_handed_out),

@@ -304,7 +304,8 @@ static struct reply *fn_block(struct fake_redis *redis, const struct span *keys,
 {
     (void)key_count;
     uint64_t first = to_number(get_text(redis, keys[0])), floor = to_number(args[0]);
-    first = first > floor ? first : floor;
+    if (first < floor)
+        first = floor + to_number(args[2]);
     set_number(redis, keys[0], first + to_number(args[1]));
     return reply_number(first);
 }
