@@ -114,6 +114,21 @@ static uint64_t key_of(const struct conn *conn)
     return (uint64_t)conn->slot | (uint64_t)(conn->generation & KEY_GENERATION_MASK) << SLOT_BITS;
 }
 
+/* Level-triggered, the kernel looks at each socket twice, to say that there is something to read
+ * and to find that nothing is left. A clear conn that only reads is told of changes: read_some
+ * knows when it has not read all. */
+static uint32_t events_of(const struct conn *conn)
+{
+    bool edges = conn->tls == NULL && conn->watched == EPOLLIN;
+    return edges ? EPOLLIN | EPOLLRDHUP | EPOLLET : conn->watched;
+}
+
+/* As if it had not been told of yet, what there is now is told in the next turn. */
+static void rewatch(struct conn_table *table, struct conn *conn)
+{
+    loop_rewatch(table->loop, conn->fd, table->source, key_of(conn), events_of(conn));
+}
+
 /* Only for what TLS can go on with: a peer that keeps it waiting for the other must not make us
  * spin. */
 static void watch(struct conn_table *table, struct conn *conn)
@@ -124,7 +139,7 @@ static void watch(struct conn_table *table, struct conn *conn)
     if (events == conn->watched)
         return;
     conn->watched = (uint8_t)events;
-    loop_rewatch(table->loop, conn->fd, table->source, key_of(conn), events);
+    rewatch(table, conn);
 }
 
 static void begin_close(struct conn_table *table, struct conn *conn, enum end_reason reason)
@@ -311,13 +326,19 @@ static void on_turn_end(void *ctx)
 
 /* ---- reading ---- */
 
-static enum end_reason read_clear(struct conn *conn, uint8_t *at, size_t *got)
+static enum end_reason read_clear(struct conn_table *table, struct conn *conn, uint8_t *at,
+                                  uint32_t events, size_t *got)
 {
     ssize_t n = recv(conn->fd, at, READ_MAX, 0);
+    int error = n < 0 ? errno : 0;
     *got = n > 0 ? (size_t)n : 0;
     if (n == 0)
         return END_PEER_LEFT;
-    return n > 0 || errno == EAGAIN || errno == EINTR ? END_NONE : reason_of_errno(errno);
+    /* Less than was asked for is all there is, but for the peer's end. */
+    bool end_follows = (events & ~(uint32_t)(EPOLLIN | EPOLLOUT)) != 0;
+    if (n == READ_MAX || end_follows || error == EINTR)
+        rewatch(table, conn);
+    return n > 0 || error == EAGAIN || error == EINTR ? END_NONE : reason_of_errno(error);
 }
 
 static enum end_reason read_tls(struct conn_table *table, struct conn *conn, uint8_t *at,
@@ -358,12 +379,12 @@ static void offer(struct conn_table *table, struct conn *conn, size_t left, size
         buf_append(&conn->in, span_after(all, used));
 }
 
-static void read_some(struct conn_table *table, struct conn *conn)
+static void read_some(struct conn_table *table, struct conn *conn, uint32_t events)
 {
     size_t left = buf_len(&conn->in), got;
     uint8_t *at = table->bytes + left;
-    enum end_reason reason =
-        conn->tls == NULL ? read_clear(conn, at, &got) : read_tls(table, conn, at, &got);
+    enum end_reason reason = conn->tls == NULL ? read_clear(table, conn, at, events, &got)
+                                               : read_tls(table, conn, at, &got);
     if (got > 0) {
         metrics_add(table->metrics, EDGE_METRIC_BYTES_IN, got);
         if (left > 0)
@@ -398,7 +419,7 @@ static void shake_hands(struct conn_table *table, struct conn *conn)
         open_conn(table, conn);
         /* What came with the end of the handshake is no longer in the socket. */
         if (conn->state == CONN_OPEN)
-            read_some(table, conn);
+            read_some(table, conn, 0);
         break;
     case TLS_WANT_READ:
     case TLS_WANT_WRITE:
@@ -430,7 +451,7 @@ static void on_conn_ready(void *ctx, uint64_t key, uint32_t events)
         return;
     }
     if (conn->state == CONN_OPEN && (events & ~(uint32_t)EPOLLOUT || conn->reading_writes))
-        read_some(table, conn);
+        read_some(table, conn, events);
     /* TLS may have waited for a read before it could write. */
     if (conn->state == CONN_OPEN && conn->blocked && (events & EPOLLOUT || conn->tls != NULL))
         touch(table, conn);
@@ -465,8 +486,9 @@ static void on_socket(void *ctx, uint32_t listener, bool tls, int fd)
     conn->fd = fd;
     conn->listener = (uint8_t)listener;
     conn->watched = EPOLLIN;
-    if (!loop_watch(table->loop, fd, table->source, key_of(conn), EPOLLIN) ||
-        (tls && (conn->tls = tls_stream(table->tls)) == NULL)) {
+    if ((tls && (conn->tls = tls_stream(table->tls)) == NULL) ||
+        !loop_watch(table->loop, fd, table->source, key_of(conn), events_of(conn))) {
+        tls_free_stream(conn->tls);
         release(table, conn);
         turn_away(table, fd, tls);
         return;

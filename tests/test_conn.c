@@ -102,6 +102,32 @@ static void lines_longer_than_a_read_come_whole(void **state)
     close(fd);
 }
 
+/* The window must have grown beyond one read, so first the peer is a fast one for a while. */
+static void all_that_waits_is_heard_however_much_it_is(void **state)
+{
+    struct world *world = *state;
+    int fd = dial_open(world);
+    size_t len = 1024 * 1024, sent = 0;
+    uint8_t *bytes = random_bytes(len);
+    while (world->heard_len < HEARD_MAX - len) {
+        size_t part = HEARD_MAX - len - sent;
+        ssize_t n = send(fd, bytes, part < 20000 ? part : 20000, 0);
+        sent += n > 0 ? (size_t)n : 0;
+        loop_turn(world->loop, 0);
+    }
+    size_t waits = 0, idle = 0;
+    while (idle < 1000 && waits < len) {
+        ssize_t n = send(fd, bytes + waits, len - waits, 0);
+        waits += n > 0 ? (size_t)n : 0;
+        idle = n > 0 ? 0 : idle + 1;
+    }
+    AWAIT(world, world->heard_len == sent + waits);
+    assert_memory_equal(world->heard + sent, bytes, waits);
+    assert_int_equal(world->closed, 0);
+    free(bytes);
+    close(fd);
+}
+
 static void more_left_over_than_allowed_is_a_bad_frame(void **state)
 {
     struct world *world = *state;
@@ -537,6 +563,7 @@ int main(void)
         TEST(what_is_left_over_is_offered_again_with_what_follows, set_up),
         TEST(an_echo_survives_any_split, set_up),
         TEST(lines_longer_than_a_read_come_whole, set_up),
+        TEST(all_that_waits_is_heard_however_much_it_is, set_up),
         TEST(more_left_over_than_allowed_is_a_bad_frame, set_up),
         TEST(many_sends_of_one_turn_are_one_write, set_up),
         TEST(what_was_queued_before_the_close_arrives_and_then_the_end, set_up),
