@@ -1,6 +1,9 @@
 #include "bench/crowd.h"
 
 #include "base/log.h"
+#include "base/rand.h"
+#include "bench/agenda.h"
+#include "bench/dice.h"
 #include "bench/net.h"
 #include "cli/mint.h"
 #include "proto/reasons.h"
@@ -12,19 +15,49 @@
 #define TOKEN_LIFETIME_S 600u
 #define WHY_SIZE (MINT_WHY_SIZE + 128u)
 #define NS_PER_MS UINT64_C(1000000)
+/* More at once would be heard by nobody while their tokens are made. */
+#define STARTS_PER_TURN 16u
+#define BACK_FIRST_NS (1000 * NS_PER_MS)
+#define BACK_DOUBLINGS 6u
+#define BACK_MOST_NS (60000 * NS_PER_MS)
+#define NO_PLACE UINT16_MAX
 
-struct user {
-    uint64_t gid;  /* 0: not logged in */
-    uint64_t dseq; /* the last delivery that has one */
+enum seat_state { SEAT_EMPTY, SEAT_LOGGING_IN, SEAT_ONLINE, SEAT_AWAY };
+
+/* A connection's. */
+struct seat {
+    uint64_t dseq;  /* the last delivery that has one */
+    uint16_t login; /* its place among the logins */
+    uint8_t state;  /* enum seat_state */
+    uint8_t server, failures;
+};
+
+/* One of those who are logging in. */
+struct login {
+    uint64_t began_ns;
+    char *token;
+    size_t token_len;
 };
 
 struct crowd {
     struct crowd_options options;
     struct crowd_events events;
+    struct crowd_hists hists;
     void *ctx;
     struct net *net;
-    struct user *users;
-    uint32_t next_login, logging_in;
+    struct mint_signer *signer;
+    char devices[CROWD_DEVICES_MAX][48];
+    struct seat *seats; /* of the users, then of the gone ones */
+    uint64_t *lost_ns;  /* by seat; NULL without comes_back */
+    uint32_t seat_count, own_seats;
+    struct login *logins;
+    uint16_t *free_logins;
+    uint32_t free_count;
+    bool begun, restless;
+    uint32_t next_login; /* the next seat to log in; of restless ones mod own_seats */
+    uint32_t gone_left;
+    struct agenda back; /* seats that will try again */
+    struct dice dice;
     uint32_t heartbeat_ms; /* the least one told; 0: none */
     uint64_t pinged_ns;    /* up to when pings have gone out */
     uint32_t next_ping;
@@ -33,22 +66,51 @@ struct crowd {
     char why[WHY_SIZE];
 };
 
-static void fail(struct crowd *crowd, uint32_t user, const char *what, const char *more)
+/* --- who is who ------------------------------------------------------------------------------- */
+
+static bool is_gone(const struct crowd *crowd, uint32_t number)
+{
+    return number >= crowd->own_seats;
+}
+
+static uint32_t device_of(const struct crowd *crowd, uint32_t number)
+{
+    return crowd->options.devices == 1 || is_gone(crowd, number) ? 0
+                                                                 : number % crowd->options.devices;
+}
+
+static uint32_t user_of(const struct crowd *crowd, uint32_t number)
+{
+    if (is_gone(crowd, number))
+        return crowd->options.gone_first + number - crowd->own_seats;
+    return crowd->options.first +
+           (crowd->options.devices == 1 ? number : number / crowd->options.devices);
+}
+
+static uint32_t seat_of(const struct crowd *crowd, uint32_t user, uint32_t device)
+{
+    assert(user - crowd->options.first < crowd->options.users && device < crowd->options.devices);
+    return (user - crowd->options.first) * crowd->options.devices + device;
+}
+
+static void fail(struct crowd *crowd, uint32_t number, const char *what, const char *more)
 {
     if (!crowd->failed)
-        snprintf(crowd->why, sizeof crowd->why, "user u%u: %s%s%s", crowd->options.first + user,
-                 what, *more ? ": " : "", more);
+        snprintf(crowd->why, sizeof crowd->why, "user u%u: %s%s%s",
+                 crowd->options.base + user_of(crowd, number), what, *more ? ": " : "", more);
     crowd->failed = true;
 }
 
 /* --- logging in ------------------------------------------------------------------------------- */
 
-static void say_hello(void *ctx, uint32_t number)
+static bool make_token(struct crowd *crowd, uint32_t number, struct login *login)
 {
-    struct crowd *crowd = ctx;
     char token[MINT_TOKEN_SIZE], why[MINT_WHY_SIZE], name[16];
-    size_t len = 0;
-    snprintf(name, sizeof name, "u%u", crowd->options.first + number);
+    login->token = NULL;
+    login->token_len = 0;
+    if (!crowd->signer)
+        return true;
+    snprintf(name, sizeof name, "u%u", crowd->options.base + user_of(crowd, number));
     const struct mint_claims claims = {
         .site = crowd->options.site,
         .user = name,
@@ -56,59 +118,176 @@ static void say_hello(void *ctx, uint32_t number)
         .issued_at = (uint64_t)time(NULL),
         .lifetime_s = TOKEN_LIFETIME_S,
     };
-    if (crowd->options.target->tokens &&
-        !mint_token(crowd->options.key, &claims, token, &len, why)) {
+    if (!mint_sign(crowd->signer, &claims, token, &login->token_len, why)) {
         fail(crowd, number, "no token", why);
-        return;
+        return false;
     }
-    const struct target_login login = {
-        .number = (uint64_t)crowd->options.first + number + 1,
-        .token = span_of(token, len),
-        .device = span_text(crowd->options.device),
+    login->token = malloc(login->token_len);
+    assert(login->token != NULL);
+    memcpy(login->token, token, login->token_len);
+    return true;
+}
+
+/* There must be a free place. */
+static void start_login(struct crowd *crowd, uint32_t number)
+{
+    struct seat *seat = &crowd->seats[number];
+    uint16_t place = crowd->free_logins[crowd->free_count - 1];
+    assert(seat->state == SEAT_EMPTY || seat->state == SEAT_AWAY);
+    if (!make_token(crowd, number, &crowd->logins[place]))
+        return;
+    crowd->free_count--;
+    seat->login = place;
+    seat->state = SEAT_LOGGING_IN;
+    seat->dseq = 0;
+    crowd->logins[place].began_ns = net_clock_ns(crowd->net);
+    net_connect(crowd->net, number, seat->server);
+}
+
+static void free_login(struct crowd *crowd, struct seat *seat)
+{
+    assert(seat->login != NO_PLACE);
+    free(crowd->logins[seat->login].token);
+    crowd->logins[seat->login].token = NULL;
+    crowd->free_logins[crowd->free_count++] = seat->login;
+    seat->login = NO_PLACE;
+}
+
+static void say_hello(void *ctx, uint32_t number)
+{
+    struct crowd *crowd = ctx;
+    const struct login *login = &crowd->logins[crowd->seats[number].login];
+    const struct target_login words = {
+        .number = (uint64_t)crowd->options.base + user_of(crowd, number) + 1,
+        .token = span_of(login->token, login->token_len),
+        .device = span_text(crowd->devices[device_of(crowd, number)]),
     };
-    uint8_t *at = net_reserve(crowd->net, number, TARGET_OVERHEAD_MAX + len);
-    net_commit(crowd->net, number, crowd->options.target->hello(at, &login));
+    uint8_t *at = net_reserve(crowd->net, number, TARGET_OVERHEAD_MAX + login->token_len);
+    net_commit(crowd->net, number, crowd->options.target->hello(at, &words));
+}
+
+static void leave(struct crowd *crowd, uint32_t number)
+{
+    net_close(crowd->net, number);
+    crowd->seats[number].state = SEAT_EMPTY;
+    crowd->counts.online--;
 }
 
 static void welcome(struct crowd *crowd, uint32_t number, const struct target_frame *frame)
 {
-    struct user *user = &crowd->users[number];
-    uint32_t heartbeat_ms = frame->is.welcome.heartbeat_ms;
-    if (user->gid != 0)
+    struct seat *seat = &crowd->seats[number];
+    uint32_t heartbeat_ms = frame->is.welcome.heartbeat_ms, user = user_of(crowd, number);
+    uint64_t gid = frame->is.welcome.gid, now = net_now_ns(crowd->net);
+    if (seat->state != SEAT_LOGGING_IN)
         return;
-    user->gid = frame->is.welcome.gid;
+    hist_add(crowd->hists.logins, now - crowd->logins[seat->login].began_ns);
+    if (crowd->lost_ns && crowd->lost_ns[number] != 0) {
+        hist_add(crowd->hists.back, now - crowd->lost_ns[number]);
+        crowd->lost_ns[number] = 0;
+        crowd->counts.back++;
+    }
+    free_login(crowd, seat);
+    seat->state = SEAT_ONLINE;
+    seat->failures = 0;
     crowd->counts.online++;
-    crowd->logging_in--;
+    crowd->counts.logins++;
     if (heartbeat_ms > 0 && (crowd->heartbeat_ms == 0 || heartbeat_ms < crowd->heartbeat_ms))
         crowd->heartbeat_ms = heartbeat_ms;
+    if (gid == 0)
+        gid = (uint64_t)crowd->options.base + user + 1;
+    crowd->events.on_online(crowd->ctx, user, device_of(crowd, number), gid, seat->server);
+    if (is_gone(crowd, number)) {
+        leave(crowd, number);
+        crowd->gone_left++;
+    } else if (crowd->restless) {
+        leave(crowd, number);
+    }
+}
+
+/* Full jitter, and another server than the one that failed. */
+static void come_back(struct crowd *crowd, uint32_t number)
+{
+    struct seat *seat = &crowd->seats[number];
+    uint32_t servers = net_servers(crowd->net);
+    uint64_t most =
+        BACK_FIRST_NS << (seat->failures < BACK_DOUBLINGS ? seat->failures : BACK_DOUBLINGS);
+    if (most > BACK_MOST_NS)
+        most = BACK_MOST_NS;
+    if (seat->failures < UINT8_MAX)
+        seat->failures++;
+    if (servers > 1)
+        seat->server =
+            (uint8_t)((seat->server + 1 + dice_roll(&crowd->dice) % (servers - 1)) % servers);
+    seat->state = SEAT_AWAY;
+    agenda_add(&crowd->back, net_now_ns(crowd->net) + dice_roll(&crowd->dice) % most, number);
 }
 
 static void on_lost(void *ctx, uint32_t number, const char *why)
 {
     struct crowd *crowd = ctx;
-    struct user *user = &crowd->users[number];
-    if (user->gid != 0) {
+    struct seat *seat = &crowd->seats[number];
+    bool was_online = seat->state == SEAT_ONLINE;
+    if (was_online) {
         crowd->counts.online--;
         crowd->counts.lost++;
+    } else if (seat->state == SEAT_LOGGING_IN) {
+        free_login(crowd, seat);
     }
-    user->gid = 0;
-    fail(crowd, number, "connection lost", why);
+    seat->state = SEAT_EMPTY;
+    if (!crowd->options.comes_back || is_gone(crowd, number)) {
+        fail(crowd, number, "connection lost", why);
+        return;
+    }
+    if (was_online) {
+        crowd->lost_ns[number] = net_now_ns(crowd->net);
+        crowd->events.on_lost(crowd->ctx, user_of(crowd, number), device_of(crowd, number));
+    }
+    come_back(crowd, number);
 }
 
-bool crowd_login(struct crowd *crowd, uint32_t timeout_ms)
+static void start_logins(struct crowd *crowd)
 {
-    uint64_t began = net_now_ns(crowd->net);
-    while (crowd->counts.online < crowd->options.users && !crowd->failed) {
-        while (crowd->next_login < crowd->options.users &&
-               crowd->logging_in < crowd->options.logins_at_once) {
-            net_connect(crowd->net, crowd->next_login++);
-            crowd->logging_in++;
-        }
-        crowd_turn(crowd, 100);
-        if (net_now_ns(crowd->net) - began > timeout_ms * NS_PER_MS)
-            fail(crowd, (uint32_t)crowd->counts.online, "not all are logged in in time", "");
+    uint32_t number, most = STARTS_PER_TURN;
+    while (crowd->free_count > 0 && most > 0 &&
+           agenda_take(&crowd->back, net_now_ns(crowd->net), &number)) {
+        start_login(crowd, number);
+        most--;
     }
-    return !crowd->failed;
+    for (; crowd->begun && crowd->next_login < crowd->seat_count && crowd->free_count > 0 &&
+           most > 0 && !crowd->failed;
+         most--)
+        start_login(crowd, crowd->next_login++);
+    /* One who is still leaving, or on his way, is passed over. */
+    for (; crowd->restless && crowd->free_count > 0 && most > 0 && !crowd->failed; most--) {
+        crowd->next_login = (crowd->next_login + 1) % crowd->own_seats;
+        if (crowd->seats[crowd->next_login].state == SEAT_ONLINE)
+            leave(crowd, crowd->next_login);
+        else if (crowd->seats[crowd->next_login].state == SEAT_EMPTY)
+            start_login(crowd, crowd->next_login);
+    }
+}
+
+void crowd_login(struct crowd *crowd)
+{
+    crowd->begun = true;
+}
+
+bool crowd_is_in(const struct crowd *crowd)
+{
+    return crowd->begun && crowd->counts.online == crowd->own_seats &&
+           crowd->gone_left == crowd->options.gone;
+}
+
+void crowd_come_and_go(struct crowd *crowd)
+{
+    crowd->restless = true;
+    crowd->next_login = 0;
+}
+
+void crowd_rest(struct crowd *crowd)
+{
+    crowd->restless = false;
+    crowd->next_login = crowd->seat_count;
 }
 
 const char *crowd_why(const struct crowd *crowd)
@@ -120,15 +299,28 @@ const char *crowd_why(const struct crowd *crowd)
 
 static void deliver(struct crowd *crowd, uint32_t number, const struct hot_deliver *deliver)
 {
-    struct user *user = &crowd->users[number];
+    struct seat *seat = &crowd->seats[number];
     if (deliver->dseq != 0) {
-        if (deliver->dseq <= user->dseq)
+        if (deliver->dseq <= seat->dseq)
             crowd->counts.replayed_dseq++;
-        else if (deliver->dseq != user->dseq + 1)
+        else if (deliver->dseq != seat->dseq + 1)
             crowd->counts.skipped_dseq++;
-        user->dseq = deliver->dseq;
+        seat->dseq = deliver->dseq;
     }
-    crowd->events.on_deliver(crowd->ctx, number, deliver);
+    crowd->events.on_deliver(crowd->ctx, user_of(crowd, number), device_of(crowd, number), deliver);
+}
+
+static void ended(struct crowd *crowd, uint32_t number, const struct target_frame *frame)
+{
+    char text[128];
+    if (crowd->options.comes_back)
+        return; /* the connection's end follows */
+    if (frame->is.ended.reason != 0)
+        snprintf(text, sizeof text, "%s", reasons_end_text(frame->is.ended.reason));
+    else
+        snprintf(text, sizeof text, "%.*s", (int)frame->is.ended.text.len,
+                 (const char *)frame->is.ended.text.at);
+    fail(crowd, number, "the server ends the connection", text);
 }
 
 static void hear(struct crowd *crowd, uint32_t number, const struct target_frame *frame)
@@ -138,20 +330,23 @@ static void hear(struct crowd *crowd, uint32_t number, const struct target_frame
         deliver(crowd, number, &frame->is.deliver);
         break;
     case TARGET_ACK:
-        crowd->events.on_ack(crowd->ctx, number, &frame->is.ack);
+        crowd->events.on_ack(crowd->ctx, user_of(crowd, number), frame->tag, &frame->is.ack);
         break;
     case TARGET_NACK:
-        crowd->events.on_nack(crowd->ctx, number, &frame->is.nack);
+        crowd->events.on_nack(crowd->ctx, user_of(crowd, number), frame->tag, &frame->is.nack);
         break;
     case TARGET_WELCOME:
         welcome(crowd, number, frame);
         break;
     case TARGET_ENDED:
-        fail(crowd, number, "the server ends the connection",
-             reasons_end_text(frame->is.ended.reason));
+        ended(crowd, number, frame);
         break;
     case TARGET_IGNORED:
         break;
+    }
+    if (frame->answer != 0) {
+        uint8_t *at = net_reserve(crowd->net, number, TARGET_OVERHEAD_MAX);
+        net_commit(crowd->net, number, crowd->options.target->answer(at, frame));
     }
 }
 
@@ -159,15 +354,18 @@ static size_t on_bytes(void *ctx, uint32_t number, struct span bytes)
 {
     struct crowd *crowd = ctx;
     const struct target *target = crowd->options.target;
-    uint64_t before = crowd->users[number].dseq;
+    uint64_t before = crowd->seats[number].dseq;
     struct span rest = bytes;
     struct target_frame frame;
     enum frame_status status;
-    while ((status = target->take(&rest, &frame)) == FRAME_READY)
+    while ((status = target->take(&rest, &frame)) == FRAME_READY) {
         hear(crowd, number, &frame);
+        if (crowd->seats[number].state == SEAT_EMPTY)
+            return bytes.len - rest.len; /* it has left */
+    }
     if (status == FRAME_INVALID)
         return NET_BROKEN;
-    uint64_t now = crowd->users[number].dseq;
+    uint64_t now = crowd->seats[number].dseq;
     if (now != before && target->received) {
         uint8_t *at = net_reserve(crowd->net, number, TARGET_OVERHEAD_MAX);
         net_commit(crowd->net, number, target->received(at, now));
@@ -177,7 +375,7 @@ static size_t on_bytes(void *ctx, uint32_t number, struct span bytes)
 
 /* --- turns ------------------------------------------------------------------------------------ */
 
-/* The share of the users whose turn came since the last call. */
+/* The share of the connections whose turn came since the last call. */
 static void ping(struct crowd *crowd)
 {
     const struct target *target = crowd->options.target;
@@ -186,51 +384,109 @@ static void ping(struct crowd *crowd)
         return;
     if (crowd->pinged_ns == 0)
         crowd->pinged_ns = now;
-    uint64_t each_ns = crowd->heartbeat_ms * NS_PER_MS * 4 / 5 / crowd->options.users;
+    uint64_t each_ns = crowd->heartbeat_ms * NS_PER_MS * 4 / 5 / crowd->own_seats;
     for (; now - crowd->pinged_ns >= each_ns; crowd->pinged_ns += each_ns) {
         uint32_t number = crowd->next_ping;
-        crowd->next_ping = (number + 1) % crowd->options.users;
-        if (crowd->users[number].gid == 0)
+        crowd->next_ping = (number + 1) % crowd->own_seats;
+        if (crowd->seats[number].state != SEAT_ONLINE)
             continue;
         uint8_t *at = net_reserve(crowd->net, number, TARGET_OVERHEAD_MAX);
         net_commit(crowd->net, number, target->ping(at));
     }
 }
 
-void crowd_turn(struct crowd *crowd, int wait_ms)
+void crowd_turn(struct crowd *crowd, uint64_t wait_ns)
 {
+    uint64_t now = net_now_ns(crowd->net), back = agenda_next_ns(&crowd->back);
+    bool starts = crowd->restless || (crowd->begun && crowd->next_login < crowd->seat_count);
+    if (starts && crowd->free_count > 0)
+        wait_ns = 0;
+    else if (back != UINT64_MAX && crowd->free_count > 0 && back < now + wait_ns)
+        wait_ns = back > now ? back - now : 0;
     ping(crowd);
-    net_turn(crowd->net, wait_ms);
+    net_turn(crowd->net, wait_ns);
+    start_logins(crowd);
 }
 
-void crowd_send(struct crowd *crowd, uint32_t user, const struct hot_send *send, uint32_t tag)
+void crowd_send(struct crowd *crowd, uint32_t user, uint32_t device, const struct hot_send *send,
+                uint32_t tag)
 {
-    uint8_t *at = net_reserve(crowd->net, user, TARGET_OVERHEAD_MAX + send->body.len);
-    net_commit(crowd->net, user, crowd->options.target->send(at, send, tag));
+    uint32_t number = seat_of(crowd, user, device);
+    uint8_t *at = net_reserve(crowd->net, number, TARGET_OVERHEAD_MAX + send->body.len);
+    net_commit(crowd->net, number, crowd->options.target->send(at, send, tag));
+}
+
+bool crowd_is_online(const struct crowd *crowd, uint32_t user, uint32_t device)
+{
+    return crowd->seats[seat_of(crowd, user, device)].state == SEAT_ONLINE;
 }
 
 /* --- the rest --------------------------------------------------------------------------------- */
 
+static void open_signer(struct crowd *crowd)
+{
+    const struct crowd_options *options = &crowd->options;
+    char why[MINT_WHY_SIZE];
+    if (!options->target->tokens)
+        return;
+    if (!options->site || !options->key || !options->cluster)
+        log_die("%s wants tokens: give --site, --key and --cluster", options->target->name);
+    crowd->signer = mint_signer_new(options->key, why);
+    if (!crowd->signer)
+        log_die("--key: %s", why);
+}
+
+static void make_seats(struct crowd *crowd)
+{
+    const struct crowd_options *options = &crowd->options;
+    uint32_t servers = net_servers(crowd->net);
+    crowd->own_seats = options->users * options->devices;
+    crowd->seat_count = crowd->own_seats + options->gone;
+    crowd->seats = calloc(crowd->seat_count, sizeof *crowd->seats);
+    crowd->logins = calloc(options->logins_at_once, sizeof *crowd->logins);
+    crowd->free_logins = calloc(options->logins_at_once, sizeof *crowd->free_logins);
+    assert(crowd->seats != NULL && crowd->logins != NULL && crowd->free_logins != NULL);
+    for (uint32_t i = 0; i < crowd->seat_count; i++) {
+        crowd->seats[i].login = NO_PLACE;
+        crowd->seats[i].server =
+            (uint8_t)(((uint64_t)options->first * options->devices + i) % servers);
+    }
+    for (uint32_t i = 0; i < options->logins_at_once; i++)
+        crowd->free_logins[crowd->free_count++] = (uint16_t)i;
+    if (options->comes_back) {
+        crowd->lost_ns = calloc(crowd->seat_count, sizeof *crowd->lost_ns);
+        assert(crowd->lost_ns != NULL);
+    }
+}
+
 struct crowd *crowd_new(const struct crowd_options *options, const struct crowd_events *events,
-                        void *ctx)
+                        const struct crowd_hists *hists, void *ctx)
 {
     struct crowd *crowd = calloc(1, sizeof *crowd);
-    assert(crowd != NULL && options->users > 0 && options->logins_at_once > 0);
+    assert(crowd != NULL && options->users > 0);
+    assert(options->logins_at_once > 0 && options->logins_at_once < NO_PLACE);
+    assert(options->devices >= 1 && options->devices <= CROWD_DEVICES_MAX);
     crowd->options = *options;
     crowd->events = *events;
+    crowd->hists = *hists;
     crowd->ctx = ctx;
-    crowd->users = calloc(options->users, sizeof *crowd->users);
-    assert(crowd->users != NULL);
-    if (options->target->tokens && (!options->site || !options->key || !options->cluster))
-        log_die("%s wants tokens: give --site, --key and --cluster", options->target->name);
+    crowd->dice.state = rand_u64() | 1;
+    for (uint32_t i = 0; i < options->devices; i++)
+        snprintf(crowd->devices[i], sizeof crowd->devices[i], "%.32s%.0u", options->device,
+                 i == 0 ? 0 : i + 1);
+    open_signer(crowd);
     const struct net_options net_options = {
-        .conns_max = options->users,
+        .conns_max = options->users * options->devices + options->gone,
         .servers = options->servers,
         .ca = options->ca,
         .keep_bytes = options->keep_bytes,
+        .sources = options->sources,
+        .first = options->first * options->devices,
+        .wake_fd = options->wake_fd,
     };
     const struct net_events net_events = {say_hello, on_bytes, on_lost};
     crowd->net = net_new(&net_options, &net_events, crowd);
+    make_seats(crowd);
     return crowd;
 }
 
@@ -239,24 +495,25 @@ void crowd_free(struct crowd *crowd)
     if (crowd == NULL)
         return;
     net_free(crowd->net);
-    free(crowd->users);
+    for (uint32_t i = 0; i < crowd->options.logins_at_once; i++)
+        free(crowd->logins[i].token);
+    mint_signer_free(crowd->signer);
+    agenda_free(&crowd->back);
+    free(crowd->lost_ns);
+    free(crowd->logins);
+    free(crowd->free_logins);
+    free(crowd->seats);
     free(crowd);
-}
-
-uint64_t crowd_gid(const struct crowd *crowd, uint32_t user)
-{
-    assert(user < crowd->options.users);
-    return crowd->users[user].gid;
-}
-
-uint32_t crowd_users(const struct crowd *crowd)
-{
-    return crowd->options.users;
 }
 
 uint64_t crowd_now_ns(const struct crowd *crowd)
 {
     return net_now_ns(crowd->net);
+}
+
+uint64_t crowd_clock_ns(struct crowd *crowd)
+{
+    return net_clock_ns(crowd->net);
 }
 
 struct crowd_counts crowd_counts(const struct crowd *crowd)

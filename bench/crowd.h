@@ -1,52 +1,85 @@
-/* crowd: many users of one cluster in one process: logged in, kept alive, and what they hear.
+/* crowd: the users of one generator process: logged in, kept alive, and what they hear.
  *
- * Users are numbered 0 to users - 1; on a site they are called "u<first + number>". They log in a
- * bounded number at a time, each on server (number mod servers). A ping goes out for each user once
- * in four fifths of a heartbeat, the users in turn, so that pings never bunch.
+ * Users have their numbers over all processes; on a site they are called "u<base + number>". Each
+ * has a connection for each of his devices ("bench", "bench2", ...), at first on server (connection
+ * mod servers). They log in a bounded number at a time; tokens are made before they connect. A ping
+ * goes out for each connection once in four fifths of a heartbeat, all in turn, so that pings never
+ * bunch.
+ *
+ * A connection that is lost fails the run (crowd_why), unless `comes_back`: then it logs in again
+ * as clients do, on another server, after a random part of 1 s that doubles with each failure in a
+ * row, up to 60 s.
  */
 #ifndef BENCH_CROWD_H
 #define BENCH_CROWD_H
 
+#include "bench/hist.h"
 #include "bench/target.h"
 
 struct crowd;
+
+#define CROWD_DEVICES_MAX 8u
 
 struct crowd_options {
     const struct target *target;
     const char *servers, *ca;
     const char *site, *key, *cluster, *device;
-    uint32_t users, first;
+    uint32_t base;             /* added to a user's number to make his name */
+    uint32_t first, users;     /* the users with devices */
+    uint32_t gone_first, gone; /* those who log in once and leave */
+    uint32_t devices;
     uint32_t logins_at_once;
-    uint32_t keep_bytes; /* see bench/net.h */
+    uint32_t keep_bytes, sources; /* see bench/net.h */
+    int wake_fd;
+    bool comes_back;
 };
 
+/* Users are told by number, devices from 0. */
 struct crowd_events {
-    void (*on_deliver)(void *ctx, uint32_t user, const struct hot_deliver *deliver);
-    void (*on_ack)(void *ctx, uint32_t user, const struct hot_ack *ack);
-    void (*on_nack)(void *ctx, uint32_t user, const struct hot_nack *nack);
+    void (*on_deliver)(void *ctx, uint32_t user, uint32_t device,
+                       const struct hot_deliver *deliver);
+    void (*on_ack)(void *ctx, uint32_t user, uint32_t tag, const struct hot_ack *ack);
+    void (*on_nack)(void *ctx, uint32_t user, uint32_t tag, const struct hot_nack *nack);
+    /* Logged in, at first or again, with this address; a gone one leaves at once. */
+    void (*on_online)(void *ctx, uint32_t user, uint32_t device, uint64_t gid, uint32_t server);
+    void (*on_lost)(void *ctx, uint32_t user, uint32_t device);
+};
+
+/* Durations, from connecting to the welcome and from the loss of a connection to that. */
+struct crowd_hists {
+    struct hist *logins, *back;
 };
 
 /* Dies if what the options name cannot be used. */
 struct crowd *crowd_new(const struct crowd_options *options, const struct crowd_events *events,
-                        void *ctx);
+                        const struct crowd_hists *hists, void *ctx);
 void crowd_free(struct crowd *crowd);
 
-/* Logs all in. False after `timeout_ms`, or when one is refused or lost; crowd_why says more. */
-MUST_CHECK bool crowd_login(struct crowd *crowd, uint32_t timeout_ms);
+/* Logs all in, in the turns to come; done when they are, and the gone ones are gone. */
+void crowd_login(struct crowd *crowd);
+MUST_CHECK bool crowd_is_in(const struct crowd *crowd);
+/* Once all are in: everybody leaves and logs in again, in turn, without end, until crowd_rest. */
+void crowd_come_and_go(struct crowd *crowd);
+void crowd_rest(struct crowd *crowd);
+/* Empty unless something went wrong; then what. */
 const char *crowd_why(const struct crowd *crowd);
 
-/* One turn: reads, callbacks, Received for what was delivered, heartbeats, writes. */
-void crowd_turn(struct crowd *crowd, int wait_ms);
+/* One turn: waits at most so long; reads, callbacks, Received for what was delivered, heartbeats,
+ * logins, writes. */
+void crowd_turn(struct crowd *crowd, uint64_t wait_ns);
 
-/* Goes out at the end of the turn. `tag`: see bench/target.h. */
-void crowd_send(struct crowd *crowd, uint32_t user, const struct hot_send *send, uint32_t tag);
+/* Goes out at the end of the turn. `tag`: see bench/target.h. Nowhere if he is not online. */
+void crowd_send(struct crowd *crowd, uint32_t user, uint32_t device, const struct hot_send *send,
+                uint32_t tag);
+MUST_CHECK bool crowd_is_online(const struct crowd *crowd, uint32_t user, uint32_t device);
 
-uint64_t crowd_gid(const struct crowd *crowd, uint32_t user);
-uint32_t crowd_users(const struct crowd *crowd);
 uint64_t crowd_now_ns(const struct crowd *crowd);
+/* Reads the clock now. */
+uint64_t crowd_clock_ns(struct crowd *crowd);
 
 struct crowd_counts {
-    uint64_t online, lost; /* lost: connections that ended after their login */
+    uint64_t online, lost; /* connections; lost: ended after their login */
+    uint64_t logins, back;
     uint64_t replayed_dseq, skipped_dseq;
     uint64_t bytes_in, bytes_out;
 };

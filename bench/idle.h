@@ -1,9 +1,9 @@
-/* idle: users log in and are held. */
+/* idle: users log in and are held; with --rate, some of them write meanwhile. */
 #ifndef BENCH_IDLE_H
 #define BENCH_IDLE_H
 
-#include "bench/workload.h"
+#include "bench/lead.h"
 
-enum workload_end idle_run(const struct options *options);
+enum workload_end idle_lead(struct lead *lead);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -16,7 +17,10 @@
 #include <unistd.h>
 
 #define EVENTS_MAX 1024
-#define SERVERS_MAX 64u
+#define WAKE UINT32_MAX
+#define NS_PER_S 1000000000u
+#define NS_PER_MS 1000000u
+#define SOURCE_FIRST 0x7f000002u
 
 enum conn_state { CONN_CLOSED, CONN_CONNECTING, CONN_HANDSHAKE, CONN_OPEN };
 
@@ -25,15 +29,29 @@ struct conn {
     uint8_t state;   /* enum conn_state */
     bool touched;    /* in the list of those to be written */
     bool wants_room; /* epoll watches for EPOLLOUT */
+    uint8_t refused; /* connect said no at once: errno */
     SSL *ssl;        /* NULL: TCP */
     struct buf in;   /* what was not taken */
     struct buf out;
 };
 
+/* What a scheme stands for. A transport that frames what it carries comes with the two functions
+ * that do it, between the socket's (or OpenSSL's) bytes and on_bytes. */
+struct transport {
+    const char *scheme;
+    bool tls;
+};
+
+static const struct transport transports[] = {
+    {"tcp", false},
+    {"tls", true},
+};
+#define TRANSPORTS (sizeof transports / sizeof *transports)
+
 struct server {
     struct sockaddr_storage address;
     socklen_t len;
-    bool tls;
+    const struct transport *transport;
 };
 
 struct net {
@@ -41,8 +59,10 @@ struct net {
     void *ctx;
     int epoll_fd;
     struct conn *conns;
-    uint32_t conns_max, keep_bytes;
-    struct server servers[SERVERS_MAX];
+    uint32_t conns_max, keep_bytes, sources, first;
+    int wake_fd;
+    bool coarse; /* the kernel has no epoll_pwait2 */
+    struct server servers[NET_SERVERS_MAX];
     uint32_t server_count;
     SSL_CTX *tls;
     uint32_t *touched;
@@ -62,16 +82,36 @@ static void read_clock(struct net *net)
 
 /* --- setting up ------------------------------------------------------------------------------ */
 
+/* Cuts "scheme://" off; without one it is TCP. */
+static const struct transport *transport_of(const char **text)
+{
+    const char *end = strstr(*text, "://");
+    if (!end)
+        return &transports[0];
+    for (size_t i = 0; i < TRANSPORTS; i++) {
+        size_t len = strlen(transports[i].scheme);
+        if ((size_t)(end - *text) == len && memcmp(*text, transports[i].scheme, len) == 0) {
+            *text = end + 3;
+            return &transports[i];
+        }
+    }
+    return NULL;
+}
+
+const char *net_transport(const char *servers)
+{
+    const struct transport *transport = transport_of(&servers);
+    return transport ? transport->scheme : "?";
+}
+
 static void add_server(struct net *net, const char *text)
 {
     struct address address;
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
     struct server *server = &net->servers[net->server_count];
     const char *host = text;
-    server->tls = strncmp(text, "tls://", 6) == 0;
-    if (server->tls || strncmp(text, "tcp://", 6) == 0)
-        host += 6;
-    if (!address_parse(host, &address))
+    server->transport = transport_of(&host);
+    if (!server->transport || !address_parse(host, &address))
         log_die("--servers: '%s' is no address; write tcp://HOST:PORT or tls://HOST:PORT", text);
     int error = getaddrinfo(address.host, address.port, &hints, &found);
     if (error != 0)
@@ -79,6 +119,8 @@ static void add_server(struct net *net, const char *text)
     memcpy(&server->address, found->ai_addr, found->ai_addrlen);
     server->len = found->ai_addrlen;
     freeaddrinfo(found);
+    if (net->sources > 0 && server->address.ss_family != AF_INET)
+        log_die("--sources: '%s' has no address of IPv4", text);
     net->server_count++;
 }
 
@@ -87,8 +129,8 @@ static void add_servers(struct net *net, const char *servers)
     char *copy = strdup(servers), *rest = copy;
     assert(copy != NULL);
     for (char *one; (one = strsep(&rest, ",")) != NULL;) {
-        if (net->server_count == SERVERS_MAX)
-            log_die("--servers: more than %u", SERVERS_MAX);
+        if (net->server_count == NET_SERVERS_MAX)
+            log_die("--servers: more than %u", NET_SERVERS_MAX);
         add_server(net, one);
     }
     free(copy);
@@ -124,13 +166,20 @@ struct net *net_new(const struct net_options *options, const struct net_events *
     net->touched = calloc(options->conns_max, sizeof *net->touched);
     net->nowhere = malloc(NET_KEPT_BYTES_MAX);
     assert(net->conns != NULL && net->touched != NULL && net->nowhere != NULL);
+    assert(options->conns_max < WAKE);
+    net->sources = options->sources;
+    net->first = options->first;
+    net->wake_fd = options->wake_fd;
     add_servers(net, options->servers);
     for (uint32_t i = 0; i < net->server_count && !net->tls; i++)
-        if (net->servers[i].tls)
+        if (net->servers[i].transport->tls)
             net->tls = new_tls(options->ca);
     net->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (net->epoll_fd < 0)
         log_die("no epoll descriptor: %s", strerror(errno));
+    struct epoll_event wake = {.events = EPOLLIN, .data.u32 = WAKE};
+    if (epoll_ctl(net->epoll_fd, EPOLL_CTL_ADD, net->wake_fd, &wake) != 0)
+        log_die("cannot watch an event descriptor: %s", strerror(errno));
     read_clock(net);
     return net;
 }
@@ -178,25 +227,42 @@ static void lost(struct net *net, uint32_t number, const char *why)
     net->events.on_lost(net->ctx, number, why);
 }
 
-void net_connect(struct net *net, uint32_t number)
+/* The port is left to connect, which can use each one once for every server and source. */
+static void bind_source(const struct net *net, int fd, uint32_t number)
 {
-    assert(number < net->conns_max);
+    const int on = 1;
+    const struct sockaddr_in source = {
+        .sin_family = AF_INET,
+        .sin_addr = {htonl(SOURCE_FIRST + (net->first + number) % net->sources)},
+    };
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+    if (bind(fd, (const struct sockaddr *)&source, sizeof source) != 0)
+        log_die("--sources: %s", strerror(errno));
+}
+
+void net_connect(struct net *net, uint32_t number, uint32_t server_number)
+{
+    assert(number < net->conns_max && server_number < net->server_count);
     struct conn *conn = &net->conns[number];
     assert(conn->state == CONN_CLOSED);
-    const struct server *server = &net->servers[number % net->server_count];
+    const struct server *server = &net->servers[server_number];
     const int on = 1;
     conn->fd = socket(server->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (conn->fd < 0)
-        log_die("no socket: %s; raise the limit of open files (ulimit -n) or use several "
-                "processes, each with its own --first",
+        log_die("no socket: %s; raise the limit of open files (ulimit -n) or --processes",
                 strerror(errno));
     setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    /* A refusal shows as an event, like everything else. */
+    if (net->sources > 0)
+        bind_source(net, conn->fd, number);
     if (connect(conn->fd, (const struct sockaddr *)&server->address, server->len) != 0 &&
-        errno != EINPROGRESS)
-        log_die("cannot connect: %s", strerror(errno));
+        errno != EINPROGRESS) {
+        if (errno == EADDRNOTAVAIL)
+            log_die("cannot connect: the ports of this address are used up; raise --sources");
+        /* A refusal shows as an event, like everything else. */
+        conn->refused = (uint8_t)errno;
+    }
     conn->state = CONN_CONNECTING;
-    if (server->tls) {
+    if (server->transport->tls) {
         conn->ssl = SSL_new(net->tls);
         assert(conn->ssl != NULL);
         int set = SSL_set_fd(conn->ssl, conn->fd);
@@ -204,6 +270,11 @@ void net_connect(struct net *net, uint32_t number)
         SSL_set_connect_state(conn->ssl);
     }
     watch(net, number, EPOLL_CTL_ADD, EPOLLOUT);
+}
+
+uint32_t net_servers(const struct net *net)
+{
+    return net->server_count;
 }
 
 bool net_is_open(const struct net *net, uint32_t number)
@@ -243,9 +314,10 @@ static void handshake(struct net *net, uint32_t number)
 static void connected(struct net *net, uint32_t number)
 {
     struct conn *conn = &net->conns[number];
-    int error = 0;
+    int error = conn->refused;
     socklen_t len = sizeof error;
-    getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+    if (error == 0)
+        getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &len);
     if (error != 0) {
         lost(net, number, strerror(error));
     } else if (conn->ssl) {
@@ -416,18 +488,41 @@ static void ready(struct net *net, uint32_t number, uint32_t events)
     }
 }
 
-void net_turn(struct net *net, int wait_ms)
+static int wait_for(struct net *net, uint64_t wait_ns)
 {
+    if (wait_ns > 0 && !net->coarse) {
+        const struct timespec wait = {(time_t)(wait_ns / NS_PER_S), (long)(wait_ns % NS_PER_S)};
+        int count = epoll_pwait2(net->epoll_fd, net->ready, EVENTS_MAX, &wait, NULL);
+        if (count >= 0 || errno == EINTR)
+            return count;
+        net->coarse = true;
+    }
+    return epoll_wait(net->epoll_fd, net->ready, EVENTS_MAX, (int)(wait_ns / NS_PER_MS));
+}
+
+void net_turn(struct net *net, uint64_t wait_ns)
+{
+    uint64_t woken;
     net_flush(net);
-    int count = epoll_wait(net->epoll_fd, net->ready, EVENTS_MAX, wait_ms);
+    int count = wait_for(net, wait_ns);
     read_clock(net);
-    for (int i = 0; i < count; i++)
-        ready(net, net->ready[i].data.u32, net->ready[i].events);
+    for (int i = 0; i < count; i++) {
+        if (net->ready[i].data.u32 != WAKE)
+            ready(net, net->ready[i].data.u32, net->ready[i].events);
+        else if (read(net->wake_fd, &woken, sizeof woken) < 0)
+            assert(errno == EAGAIN);
+    }
     net_flush(net);
 }
 
 uint64_t net_now_ns(const struct net *net)
 {
+    return net->now_ns;
+}
+
+uint64_t net_clock_ns(struct net *net)
+{
+    read_clock(net);
     return net->now_ns;
 }
 

@@ -1,5 +1,5 @@
-/* net: the many client connections of one generator process: TCP or TLS, one epoll, one read
- * buffer for all, one write for each touched connection and turn.
+/* net: the many client connections of one generator process: one epoll, one read buffer for all,
+ * one write for each touched connection and turn. Transports are rows of a table in net.c.
  *
  *     net_flush, wait, read what is ready and hand it over, net_flush
  *
@@ -27,6 +27,7 @@ struct net_events {
     void (*on_lost)(void *ctx, uint32_t conn, const char *why);
 };
 #define NET_BROKEN SIZE_MAX
+#define NET_SERVERS_MAX 250u
 
 struct net_options {
     uint32_t conns_max;
@@ -34,16 +35,24 @@ struct net_options {
     const char *servers;
     const char *ca;      /* PEM; NULL: certificates are not checked */
     uint32_t keep_bytes; /* room that an empty queue keeps; 0 for connections that idle */
+    /* Connections come from so many addresses in turn, from 127.0.0.2 up, each of which has ports
+     * of its own; 0: the kernel's choice. For servers on 127.0.0.0/8. */
+    uint32_t sources;
+    uint32_t first; /* added to a connection's number to find its source */
+    int wake_fd;    /* an eventfd that ends a wait; emptied by each turn */
 };
 
 /* Dies if a server cannot be resolved or TLS not be set up. */
 struct net *net_new(const struct net_options *options, const struct net_events *events, void *ctx);
 void net_free(struct net *net);
 
-/* To server number conn mod servers. on_open or on_lost follows, never from within. Not in the turn
- * in which the same connection was closed. */
-void net_connect(struct net *net, uint32_t conn);
+/* To that server of the list. on_open or on_lost follows, never from within. Not in the turn in
+ * which the same connection was closed. */
+void net_connect(struct net *net, uint32_t conn, uint32_t server);
 void net_close(struct net *net, uint32_t conn);
+uint32_t net_servers(const struct net *net);
+/* "tcp", "tls": the transport of the first server in such a list. */
+const char *net_transport(const char *servers);
 MUST_CHECK bool net_is_open(const struct net *net, uint32_t conn);
 
 /* Room for `len` bytes in the connection's queue, and what was written of it. Of one that is not
@@ -52,10 +61,12 @@ uint8_t *net_reserve(struct net *net, uint32_t conn, size_t len);
 void net_commit(struct net *net, uint32_t conn, size_t len);
 
 void net_flush(struct net *net);
-void net_turn(struct net *net, int wait_ms);
+void net_turn(struct net *net, uint64_t wait_ns);
 
 /* CLOCK_MONOTONIC, read anew for each read from a socket. */
 uint64_t net_now_ns(const struct net *net);
+/* Reads it now. */
+uint64_t net_clock_ns(struct net *net);
 uint64_t net_bytes_in(const struct net *net);
 uint64_t net_bytes_out(const struct net *net);
 

@@ -113,12 +113,14 @@ bool referee_cmid_read(struct span cmid, uint64_t run, uint32_t *sender, uint64_
     return le32toh(its_run) == (uint32_t)run;
 }
 
-uint64_t referee_broken(const struct referee_counts *counts, enum hot_class message_class)
+uint64_t referee_broken(const struct referee_counts *counts, enum hot_class message_class,
+                        bool ack_is_delivery)
 {
     uint64_t broken = counts->doubled + counts->misrouted + counts->altered + counts->out_of_order +
                       counts->false_nacks;
     /* EPHEMERAL is at most once: what is lost breaks nothing. */
-    return message_class == HOT_EPHEMERAL ? broken : broken + counts->lost;
+    bool kept = message_class != HOT_EPHEMERAL && ack_is_delivery;
+    return kept ? broken + counts->lost : broken;
 }
 
 struct referee_counts referee_between(const struct referee_counts *before,

@@ -27,16 +27,19 @@ void referee_cmid(uint8_t cmid[16], const struct referee_stamp *stamp);
 MUST_CHECK bool referee_cmid_read(struct span cmid, uint64_t run, uint32_t *sender,
                                   uint64_t *number);
 
-/* Of one class. sent = delivered + lost + refused + unknown + in flight. */
+/* Of one class. sent = delivered + lost + refused + unknown + to_offline + in flight. */
 struct referee_counts {
     uint64_t sent, resent;
-    uint64_t completed; /* acknowledged; EPHEMERAL: arrived */
-    uint64_t delivered; /* arrived for the first time */
-    uint64_t lost;      /* EPHEMERAL: did not arrive in time; others: acknowledged without having
-                           arrived, which breaks the promise */
-    uint64_t late;      /* arrived after having been given up */
-    uint64_t replayed;  /* came again under the same mid: the client library absorbs it */
-    uint64_t unknown;   /* no final answer, or one that says so */
+    uint64_t acknowledged;
+    uint64_t completed;  /* acknowledged; EPHEMERAL: arrived */
+    uint64_t delivered;  /* arrived for the first time */
+    uint64_t lost;       /* EPHEMERAL: did not arrive in time; others: acknowledged without having
+                            arrived, which breaks the promise if the acknowledgement was one of it */
+    uint64_t late;       /* arrived after having been given up */
+    uint64_t replayed;   /* came again under the same mid: the client library absorbs it */
+    uint64_t unknown;    /* no final answer, or one that says so */
+    uint64_t missing;    /* further devices of the recipient that did not get it in time */
+    uint64_t to_offline; /* EPHEMERAL to users who are not there: must vanish */
     uint64_t busy, gaps;
     uint64_t refused[NACK_REASONS];
     /* None of these may ever be. */
@@ -44,8 +47,10 @@ struct referee_counts {
     uint64_t foreign; /* of another run */
 };
 
-/* How many promises of the class were broken. */
-uint64_t referee_broken(const struct referee_counts *counts, enum hot_class message_class);
+/* How many promises of the class were broken. `ack_is_delivery`: see bench/target.h; without it
+ * an acknowledged message may be lost like an EPHEMERAL one. */
+uint64_t referee_broken(const struct referee_counts *counts, enum hot_class message_class,
+                        bool ack_is_delivery);
 /* after - before, field by field. */
 struct referee_counts referee_between(const struct referee_counts *before,
                                       const struct referee_counts *after);

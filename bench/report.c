@@ -1,8 +1,10 @@
 #include "bench/report.h"
 
-#include "base/log.h"
+#include "bench/json.h"
+#include "bench/net.h"
 
 #include <stdio.h>
+#include <time.h>
 
 static const char *const class_names[HOT_CLASSES] = {"stored", "confirmed", "ephemeral"};
 
@@ -16,167 +18,267 @@ static double ratio(double a, double b)
     return b > 0 ? a / b : 0;
 }
 
-/* Until report_end the span holds when it began. */
-void report_begin(const struct options *options, struct report_span *span, uint64_t now_ns)
+static uint64_t clock_ns(void)
 {
-    span->ns = now_ns;
-    span->own_cpu_ns = cost_own_cpu_ns();
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+static struct team_counts between(const struct team_counts *before, const struct team_counts *after)
+{
+    enum { WORDS = sizeof(struct team_counts) / sizeof(uint64_t) };
+    uint64_t a[WORDS], b[WORDS];
+    struct team_counts counts;
+    memcpy(a, before, sizeof a);
+    memcpy(b, after, sizeof b);
+    for (size_t i = 0; i < WORDS; i++)
+        b[i] -= a[i];
+    memcpy(&counts, b, sizeof b);
+    return counts;
+}
+
+void report_begin(const struct options *options, const struct team *team, struct report_span *span)
+{
+    *span = (struct report_span){.began_ns = clock_ns()};
+    if (team) {
+        team_sum(team, &span->counts_before);
+        span->own_cpu_ns = team_cpu_ns(team);
+    }
     cost_take(&options->pids, &span->before);
     cost_take(&options->redis, &span->redis_before);
 }
 
-void report_end(const struct options *options, struct report_span *span, uint64_t now_ns)
+void report_end(const struct options *options, const struct team *team, struct report_span *span)
 {
-    span->ns = now_ns - span->ns;
-    span->own_cpu_ns = cost_own_cpu_ns() - span->own_cpu_ns;
+    struct team_counts now = {.online = 0};
+    span->ns = clock_ns() - span->began_ns;
+    if (team) {
+        team_sum(team, &now);
+        span->own_cpu_ns = team_cpu_ns(team) - span->own_cpu_ns;
+    }
+    span->counts = between(&span->counts_before, &now);
     cost_take(&options->pids, &span->after);
     cost_take(&options->redis, &span->redis_after);
 }
 
-/* --- JSON: members of one object, each with its comma before it ----------------------------------
- */
-
-static void json_text(const char *name, const char *value)
+uint64_t report_broken(const struct options *options, const struct report *report)
 {
-    char text[256];
-    size_t len = log_json_string(text, sizeof text, span_text(value));
-    printf(",\"%s\":%.*s", name, (int)len, text);
+    return referee_broken(&report->whole.referee, options->message_class,
+                          options->target->ack_is_delivery);
 }
 
-static void json_count(const char *name, uint64_t value)
+/* --- figures ---------------------------------------------------------------------------------- */
+
+struct figures {
+    double connections;
+    double rate, server_cpu_s, redis_cpu_s, per_cpu_s, cpu_us, own_share;
+    double logins, login_seconds, login_rate, login_cpu_us;
+    double resident, kernel, own_resident; /* bytes a connection */
+    double held_cpu_us;                    /* a connection and second */
+};
+
+static double cpu_s(const struct options *options, const struct report_span *span)
 {
-    printf(",\"%s\":%llu", name, (unsigned long long)value);
+    return seconds(cost_cpu_ns(&options->pids, &span->before, &span->after));
 }
 
-static void json_real(const char *name, double value)
+static double redis_cpu_s(const struct options *options, const struct report_span *span)
 {
-    printf(",\"%s\":%.6g", name, value);
+    return seconds(cost_cpu_ns(&options->redis, &span->redis_before, &span->redis_after));
 }
 
-static void json_head(const struct options *options)
+static struct figures figures_of(const struct options *options, const struct report *report)
 {
-    printf("{\"workload\":\"%s\"", options->workload);
-    json_text("version", LAHAR_VERSION);
+    const struct report_span *span = &report->measured;
+    const struct report_span *logins = report->comes_and_goes ? span : &report->logins;
+    struct figures f = {.connections = (double)options->users * options->devices};
+    double messages = (double)span->counts.referee.completed;
+    f.server_cpu_s = cpu_s(options, span);
+    f.redis_cpu_s = redis_cpu_s(options, span);
+    double all_cpu_s = f.server_cpu_s + f.redis_cpu_s;
+    f.rate = ratio(messages, seconds(span->ns));
+    f.per_cpu_s = ratio(messages, all_cpu_s);
+    f.cpu_us = 1e6 * ratio(all_cpu_s, messages);
+    f.own_share = ratio(seconds(span->own_cpu_ns), seconds(span->ns));
+    f.held_cpu_us = 1e6 * ratio(ratio(f.server_cpu_s, seconds(span->ns)), f.connections);
+    f.logins = (double)logins->counts.logins;
+    f.login_seconds = seconds(logins->ns);
+    f.login_rate = ratio(f.logins, f.login_seconds);
+    f.login_cpu_us = 1e6 * ratio(cpu_s(options, logins) + redis_cpu_s(options, logins), f.logins);
+    f.resident = cost_grown(&options->pids, &report->logins.before, &span->after) / f.connections;
+    if (report->kernel_after > report->kernel_before)
+        f.kernel = (double)(report->kernel_after - report->kernel_before) / f.connections;
+    f.own_resident = (double)report->own_resident / f.connections;
+    return f;
+}
+
+/* --- JSON ------------------------------------------------------------------------------------- */
+
+static void json_head(const struct options *options, const struct report *report)
+{
+    printf("{\"lahar_bench\":1");
+    json_text("workload", options->workload);
     json_text("target", options->target->name);
-    json_text("servers", options->servers);
+    json_text("label", options->label);
+    json_text("version", LAHAR_VERSION);
+    json_text("class", class_names[options->message_class]);
+    json_text("transport", net_transport(options->servers));
     json_count("users", options->users);
+    json_count("devices", options->devices);
+    json_count("processes", options->processes);
+    if (report->messages) {
+        json_count("in_flight", options->rate > 0 ? 0 : options->in_flight);
+        json_real("open_loop_rate", options->rate);
+        json_count("bytes", options->bytes);
+        json_real("offline_share", options->offline_share);
+        json_count("think_ms", options->think_ms);
+    }
+    json_real("seconds", seconds(report->measured.ns));
 }
 
-static void json_processes(const struct cost_pids *pids, const struct cost_sample *before,
+static void json_processes(const char *name, const struct cost_pids *pids,
+                           const struct cost_sample *began, const struct cost_sample *before,
                            const struct cost_sample *after)
 {
-    char name[32];
-    printf(",\"processes\":[");
+    char comm[32];
+    printf(",\"%s\":[", name);
     for (uint32_t i = 0; i < pids->count; i++) {
-        cost_name(pids->pid[i], name);
+        cost_name(pids->pid[i], comm);
         printf("%s{\"pid\":%d", i ? "," : "", (int)pids->pid[i]);
-        json_text("name", name);
-        json_real("cpu_s", seconds(after->cpu_ns[i] - before->cpu_ns[i]));
-        json_count("resident_before", before->resident[i]);
+        json_text("name", comm);
+        json_real("cpu_s", after->cpu_ns[i] > before->cpu_ns[i]
+                               ? seconds(after->cpu_ns[i] - before->cpu_ns[i])
+                               : 0);
+        json_count("resident_before", began->resident[i]);
         json_count("resident_after", after->resident[i]);
         printf("}");
     }
     printf("]");
 }
 
-static void json_counts(const struct referee_counts *counts, enum hot_class message_class)
+static void json_messages(const struct referee_counts *counts)
 {
-    json_count("sent", counts->sent);
-    json_count("resent", counts->resent);
-    json_count("completed", counts->completed);
+    const char *comma = "";
+    printf(",\"messages\":{\"sent\":%llu", (unsigned long long)counts->sent);
+    json_count("acknowledged", counts->acknowledged);
     json_count("delivered", counts->delivered);
+    json_count("completed", counts->completed);
     json_count("lost", counts->lost);
-    json_count("late", counts->late);
-    json_count("unknown", counts->unknown);
-    json_count("replayed", counts->replayed);
-    json_count("busy", counts->busy);
-    json_count("gaps", counts->gaps);
-    for (uint32_t i = 1; i < NACK_REASONS; i++)
-        if (counts->refused[i] > 0) {
-            char name[64];
-            snprintf(name, sizeof name, "refused_%s", reasons_nack_label(i));
-            json_count(name, counts->refused[i]);
-        }
     json_count("doubled", counts->doubled);
     json_count("misrouted", counts->misrouted);
     json_count("altered", counts->altered);
     json_count("out_of_order", counts->out_of_order);
+    json_count("unknown", counts->unknown);
+    json_count("busy", counts->busy);
+    json_count("gaps", counts->gaps);
+    json_count("resent", counts->resent);
+    json_count("late", counts->late);
+    json_count("missing", counts->missing);
+    json_count("to_offline", counts->to_offline);
+    json_count("replayed", counts->replayed);
     json_count("false_nacks", counts->false_nacks);
     json_count("foreign", counts->foreign);
-    json_count("broken", referee_broken(counts, message_class));
+    printf(",\"refused\":{");
+    for (uint32_t i = 1; i < NACK_REASONS; i++) {
+        if (counts->refused[i] == 0)
+            continue;
+        printf("%s\"%s\":%llu", comma, reasons_nack_label(i),
+               (unsigned long long)counts->refused[i]);
+        comma = ",";
+    }
+    printf("}}");
 }
 
-/* --- unicast ---------------------------------------------------------------------------------- */
-
-struct figures {
-    double rate, server_cpu_s, redis_cpu_s, per_cpu_s, own_share;
-};
-
-static struct figures figures_of(const struct options *options, const struct report_unicast *report)
+static void print_json(const struct options *options, const struct report *report)
 {
-    const struct report_span *span = &report->span;
-    uint64_t cpu = cost_cpu_ns(&options->pids, &span->before, &span->after);
-    uint64_t redis = cost_cpu_ns(&options->redis, &span->redis_before, &span->redis_after);
-    double messages = (double)report->within.completed;
-    return (struct figures){
-        .rate = ratio(messages, seconds(span->ns)),
-        .server_cpu_s = seconds(cpu),
-        .redis_cpu_s = seconds(redis),
-        .per_cpu_s = ratio(messages, seconds(cpu + redis)),
-        .own_share = ratio((double)span->own_cpu_ns, (double)span->ns),
-    };
-}
-
-static void unicast_json(const struct options *options, const struct report_unicast *report)
-{
-    struct figures figures = figures_of(options, report);
-    json_head(options);
-    json_text("class", class_names[options->message_class]);
-    json_count("in_flight", options->in_flight);
-    json_count("bytes", options->bytes);
-    json_real("seconds", seconds(report->span.ns));
-    json_real("per_second", figures.rate);
-    json_real("per_cpu_second", figures.per_cpu_s);
-    json_real("server_cpu_s", figures.server_cpu_s);
-    json_real("redis_cpu_s", figures.redis_cpu_s);
-    json_real("generator_cpu_share", figures.own_share);
-    json_real("p50_us", (double)hist_at(&report->latency, 0.5) / 1e3);
-    json_real("p99_us", (double)hist_at(&report->latency, 0.99) / 1e3);
-    json_real("p999_us", (double)hist_at(&report->latency, 0.999) / 1e3);
-    json_real("p9999_us", (double)hist_at(&report->latency, 0.9999) / 1e3);
-    json_real("max_us", (double)report->latency.max / 1e3);
-    json_counts(&report->whole, options->message_class);
-    json_count("connections_lost", report->crowd.lost);
-    json_processes(&options->pids, &report->span.before, &report->span.after);
+    const struct report_span *span = &report->measured;
+    struct figures f = figures_of(options, report);
+    json_head(options, report);
+    if (report->messages) {
+        json_messages(&report->whole.referee);
+        json_count("broken", report_broken(options, report));
+        json_real("per_second", f.rate);
+        json_real("per_cpu_second", f.per_cpu_s);
+        json_real("cpu_us_per_message", f.cpu_us);
+        json_latency("latency_us", &report->latency, true);
+        json_count("starved", report->whole.starved);
+        if (options->rate > 0)
+            json_latency("generator_late_us", &report->late, false);
+    }
+    json_real("server_cpu_s", f.server_cpu_s);
+    json_real("redis_cpu_s", f.redis_cpu_s);
+    json_real("generator_cpu_share", f.own_share);
+    if (report->held)
+        json_real("held_cpu_us_per_second", f.held_cpu_us);
+    if (f.logins > 0) {
+        printf(",\"logins\":{\"count\":%.0f", f.logins);
+        json_real("seconds", f.login_seconds);
+        json_real("per_second", f.login_rate);
+        json_real("cpu_us_each", f.login_cpu_us);
+        json_latency("latency_us", &report->login_latency, report->comes_and_goes);
+        printf("}");
+        json_count("connections", (uint64_t)f.connections);
+        json_count("connections_lost", report->whole.lost);
+        printf(",\"memory\":{\"resident_per_connection\":%.6g", f.resident);
+        json_real("kernel_per_connection", f.kernel);
+        json_real("generator_resident_per_connection", f.own_resident);
+        printf("}");
+    }
+    if (report->more.json)
+        report->more.json(report->more.ctx);
+    json_processes("servers", &options->pids, &report->logins.before, &span->before, &span->after);
+    json_processes("redis", &options->redis, &report->logins.redis_before, &span->redis_before,
+                   &span->redis_after);
     printf("}\n");
 }
 
-static void print_processes(const struct cost_pids *pids, const struct report_span *span)
+/* --- text ------------------------------------------------------------------------------------- */
+
+static void print_latency(const char *what, const struct hist *hist)
+{
+    printf("  %s us: p50 %.0f, p90 %.0f, p99 %.0f, p99.9 %.0f, p99.99 %.0f, max %.0f\n", what,
+           (double)hist_at(hist, 0.5) / 1e3, (double)hist_at(hist, 0.9) / 1e3,
+           (double)hist_at(hist, 0.99) / 1e3, (double)hist_at(hist, 0.999) / 1e3,
+           (double)hist_at(hist, 0.9999) / 1e3, (double)hist->max / 1e3);
+}
+
+static void print_processes(const struct cost_pids *pids, const struct cost_sample *before,
+                            const struct cost_sample *after)
 {
     char name[32];
     for (uint32_t i = 0; i < pids->count; i++) {
         cost_name(pids->pid[i], name);
         printf("  %s %d: %.2f s CPU, %.1f MiB\n", name, (int)pids->pid[i],
-               seconds(span->after.cpu_ns[i] - span->before.cpu_ns[i]),
-               (double)span->after.resident[i] / (1 << 20));
+               seconds(after->cpu_ns[i] - before->cpu_ns[i]),
+               (double)after->resident[i] / (1 << 20));
     }
 }
 
-static void print_counts(const struct referee_counts *counts, enum hot_class message_class)
+static void print_messages(const struct options *options, const struct report *report)
 {
+    const struct referee_counts *counts = &report->whole.referee;
     const struct {
         const char *name;
         uint64_t count;
     } rare[] = {
-        {"resent", counts->resent},   {"late", counts->late},
-        {"unknown", counts->unknown}, {"replayed", counts->replayed},
-        {"busy", counts->busy},       {"gaps", counts->gaps},
-        {"doubled", counts->doubled}, {"misrouted", counts->misrouted},
-        {"altered", counts->altered}, {"out of order", counts->out_of_order},
-        {"foreign", counts->foreign}, {"refused but delivered", counts->false_nacks},
+        {"resent", counts->resent},
+        {"late", counts->late},
+        {"unknown", counts->unknown},
+        {"replayed", counts->replayed},
+        {"busy", counts->busy},
+        {"gaps", counts->gaps},
+        {"not on a further device", counts->missing},
+        {"to users who had left", counts->to_offline},
+        {"doubled", counts->doubled},
+        {"misrouted", counts->misrouted},
+        {"altered", counts->altered},
+        {"out of order", counts->out_of_order},
+        {"foreign", counts->foreign},
+        {"refused but delivered", counts->false_nacks},
     };
-    printf("  sent %llu, completed %llu, delivered %llu, lost %llu",
-           (unsigned long long)counts->sent, (unsigned long long)counts->completed,
+    printf("  sent %llu, acknowledged %llu, delivered %llu, lost %llu",
+           (unsigned long long)counts->sent, (unsigned long long)counts->acknowledged,
            (unsigned long long)counts->delivered, (unsigned long long)counts->lost);
     for (size_t i = 0; i < sizeof rare / sizeof *rare; i++)
         if (rare[i].count > 0)
@@ -185,99 +287,68 @@ static void print_counts(const struct referee_counts *counts, enum hot_class mes
         if (counts->refused[i] > 0)
             printf(", refused as %s %llu", reasons_nack_label(i),
                    (unsigned long long)counts->refused[i]);
-    printf("\n  promises broken: %llu\n",
-           (unsigned long long)referee_broken(counts, message_class));
+    printf("\n  promises broken: %llu\n", (unsigned long long)report_broken(options, report));
 }
 
-void report_unicast(const struct options *options, const struct report_unicast *report)
+static void print_head(const struct options *options, const struct report *report)
 {
-    if (options->json) {
-        unicast_json(options, report);
-        return;
+    printf("%s, %s", options->workload, options->target->name);
+    if (report->messages)
+        printf(", %s", class_names[options->message_class]);
+    printf(": %u users", options->users);
+    if (options->devices > 1)
+        printf(" of %u devices", options->devices);
+    if (report->messages && options->rate > 0)
+        printf(", %g messages/s due", options->rate);
+    else if (report->messages)
+        printf(" x %u in flight", options->in_flight);
+    if (report->messages)
+        printf(", %u bytes", options->bytes);
+    printf(", %.1f s", seconds(report->measured.ns));
+    if (options->processes > 1)
+        printf(", %u generators", options->processes);
+    printf("\n");
+}
+
+static void print_text(const struct options *options, const struct report *report)
+{
+    const struct report_span *span = &report->measured;
+    struct figures f = figures_of(options, report);
+    print_head(options, report);
+    if (report->messages) {
+        printf("  %.0f messages/s; %.0f a CPU second of the servers (%.2f s, Redis %.2f s); "
+               "generator %.0f %%\n",
+               f.rate, f.per_cpu_s, f.server_cpu_s, f.redis_cpu_s, 100 * f.own_share);
+        print_latency("latency", &report->latency);
+        if (options->rate > 0)
+            print_latency("sent late by", &report->late);
     }
-    struct figures figures = figures_of(options, report);
-    printf("unicast, %s, %s: %u users x %u in flight, %u bytes, %.1f s\n", options->target->name,
-           class_names[options->message_class], options->users, options->in_flight, options->bytes,
-           seconds(report->span.ns));
-    printf(
-        "  %.0f messages/s; %.0f a server CPU second (%.2f s, Redis %.2f s); generator %.0f %%\n",
-        figures.rate, figures.per_cpu_s, figures.server_cpu_s, figures.redis_cpu_s,
-        100 * figures.own_share);
-    printf("  latency us: p50 %.0f, p99 %.0f, p99.9 %.0f, max %.0f\n",
-           (double)hist_at(&report->latency, 0.5) / 1e3,
-           (double)hist_at(&report->latency, 0.99) / 1e3,
-           (double)hist_at(&report->latency, 0.999) / 1e3, (double)report->latency.max / 1e3);
-    print_processes(&options->pids, &report->span);
-    print_counts(&report->whole, options->message_class);
-    if (report->crowd.lost > 0)
-        printf("  connections lost: %llu\n", (unsigned long long)report->crowd.lost);
-}
-
-/* --- idle ------------------------------------------------------------------------------------- */
-
-/* By how much all processes of the same name together have grown, for each user. */
-static double grown_for_each(const struct options *options, const struct report_idle *report,
-                             const char *name)
-{
-    double sum = 0;
-    char other[32];
-    for (uint32_t i = 0; i < options->pids.count; i++) {
-        cost_name(options->pids.pid[i], other);
-        if (strcmp(name, other) == 0)
-            sum +=
-                (double)report->held.after.resident[i] - (double)report->login.before.resident[i];
+    if (f.logins > 0) {
+        printf("  %.0f logins in %.1f s: %.0f/s, %.0f us CPU of the servers each\n", f.logins,
+               f.login_seconds, f.login_rate, f.login_cpu_us);
+        print_latency("login", &report->login_latency);
+        printf("  bytes a connection: resident %.0f, kernel %.0f, generator %.0f\n", f.resident,
+               f.kernel, f.own_resident);
     }
-    return sum / options->users;
+    if (report->held)
+        printf("  CPU of the servers: %.2f us a connection and second\n", f.held_cpu_us);
+    if (report->more.text)
+        report->more.text(report->more.ctx);
+    print_processes(&options->pids, &span->before, &span->after);
+    print_processes(&options->redis, &span->redis_before, &span->redis_after);
+    if (report->messages)
+        print_messages(options, report);
+    if (report->whole.starved > 0)
+        printf("  put off by the generator: %llu\n", (unsigned long long)report->whole.starved);
+    if (report->whole.lost > 0)
+        printf("  connections lost: %llu\n", (unsigned long long)report->whole.lost);
 }
 
-static bool first_of_name(const struct options *options, uint32_t index, char name[32])
+void report_print(const struct options *options, const struct report *report)
 {
-    char other[32];
-    cost_name(options->pids.pid[index], name);
-    for (uint32_t i = 0; i < index; i++) {
-        cost_name(options->pids.pid[i], other);
-        if (strcmp(name, other) == 0)
-            return false;
-    }
-    return true;
-}
-
-static double cpu_us_for_each(const struct options *options, const struct report_span *span)
-{
-    return (double)cost_cpu_ns(&options->pids, &span->before, &span->after) / 1e3 / options->users;
-}
-
-void report_idle(const struct options *options, const struct report_idle *report)
-{
-    char name[32];
-    double login_us = cpu_us_for_each(options, &report->login);
-    double held_us = ratio(cpu_us_for_each(options, &report->held), seconds(report->held.ns));
-    double logins = ratio(options->users, seconds(report->login.ns));
-    if (options->json) {
-        json_head(options);
-        json_real("seconds", seconds(report->held.ns));
-        json_real("logins_per_second", logins);
-        json_real("login_cpu_us", login_us);
-        json_real("held_cpu_us_per_second", held_us);
-        json_count("connections_lost", report->crowd.lost);
-        printf(",\"resident_bytes_per_user\":{\"users\":%u", options->users);
-        for (uint32_t i = 0; i < options->pids.count; i++)
-            if (first_of_name(options, i, name))
-                json_real(name, grown_for_each(options, report, name));
-        printf("}");
-        json_processes(&options->pids, &report->login.before, &report->held.after);
-        printf("}\n");
-        return;
-    }
-    printf("idle, %s: %u users held for %.1f s\n", options->target->name, options->users,
-           seconds(report->held.ns));
-    printf(
-        "  %.0f logins/s; CPU of the servers: %.0f us a login, %.2f us a connection and second\n",
-        logins, login_us, held_us);
-    for (uint32_t i = 0; i < options->pids.count; i++)
-        if (first_of_name(options, i, name))
-            printf("  %s: %.0f resident bytes a connection\n", name,
-                   grown_for_each(options, report, name));
-    if (report->crowd.lost > 0)
-        printf("  connections lost: %llu\n", (unsigned long long)report->crowd.lost);
+    if (options->json)
+        print_json(options, report);
+    else
+        print_text(options, report);
+    fflush(stdout);
 }

@@ -3,7 +3,7 @@
  *
  *     parent    team_new, team_start, then team_set and team_watch ..., team_end
  *     member    reads what the parent has set once a turn (member_now), writes its own numbers, and
- *               says where it stands (member_say)
+ *               says where it stands (member_say; bench/member.h)
  *
  * Users are numbered over all members, split evenly: member m has those from first to first + users
  * - 1. Behind the users come the gone ones (--offline-share): each logs in once, leaves, and is
@@ -18,9 +18,6 @@
 #include "bench/hist.h"
 #include "bench/options.h"
 #include "bench/referee.h"
-
-#include <stdatomic.h>
-#include <sys/types.h>
 
 #define TEAM_MEMBERS_MAX 256u
 /* Measuring windows of a run; each has a histogram of its own in each member. */
@@ -104,51 +101,5 @@ uint8_t team_where(const struct team *team, uint32_t user);
 
 /* Ends all members that are left, and waits for them. */
 void team_end(struct team *team);
-
-/* --- a member --------------------------------------------------------------------------------- */
-
-/* Plain fields, the member's own; member_publish makes them seen. */
-struct member {
-    struct team *team;
-    const struct options *options;
-    uint32_t index;               /* 0 to members - 1 */
-    uint32_t first, users;        /* its users */
-    uint32_t gone_first, gone;    /* its gone ones: numbers of all users and more */
-    struct team_now now;          /* as of the last member_turn */
-    struct team_counts counts;    /* its own */
-    struct hist *windows, *hists; /* TEAM_WINDOWS_MAX; by enum team_hist */
-    int wake_fd;                  /* readable when there is mail, or something was set */
-};
-
-/* At the beginning of each turn: reads what the parent has set (true if it is new) and publishes
- * the counts. */
-bool member_turn(struct member *member);
-void member_say(struct member *member, enum team_stand stand);
-/* The first reason stays. */
-__attribute__((format(printf, 2, 3))) void member_fail(struct member *member, const char *format,
-                                                       ...);
-/* The histogram of the window in which a message was due; NULL: of none. */
-struct hist *member_window(struct member *member, uint64_t due_ns);
-
-/* By the number of a user or gone one, of any member; 0: not yet known. */
-uint64_t member_gid(const struct member *member, uint32_t user);
-void member_set_gid(struct member *member, uint32_t user, uint64_t gid);
-void member_set_where(struct member *member, uint32_t user, uint8_t server);
-/* The member that a user belongs to. */
-uint32_t member_of(const struct member *member, uint32_t user);
-
-/* The slots of messages in flight of member `index`: see bench/book.h. */
-_Atomic uint64_t *member_slots(const struct member *member, uint32_t index);
-
-/* A note to another member. Goes at once if there is room, else at one of the next turns; the other
- * one is woken at the end of the turn, once for all notes to it. */
-struct member_note {
-    uint64_t number;
-    uint32_t kind, device;
-};
-void member_post(struct member *member, uint32_t to, const struct member_note *note);
-/* False when there is none left. */
-MUST_CHECK bool member_take(struct member *member, struct member_note *note);
-void member_wake_others(struct member *member);
 
 #endif

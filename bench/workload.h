@@ -18,7 +18,6 @@
 #ifndef BENCH_WORKLOAD_H
 #define BENCH_WORKLOAD_H
 
-#include "bench/crowd.h"
 #include "bench/options.h"
 
 /* Exit codes. */
@@ -34,7 +33,8 @@ struct member;
 
 struct workload {
     const char *name, *help;
-    const char *options; /* those it takes beside the common ones, each followed by a blank */
+    const char *options; /* those it takes beside the common ones, by blanks */
+    bool comes_back;     /* users who lose their connection log in again; else the run fails */
     void (*member)(struct member *member);
     enum workload_end (*lead)(struct lead *lead);
 };
@@ -46,9 +46,5 @@ const struct workload *workload_find(const char *name);
 
 /* From the forks to the report on stdout. */
 enum workload_end workload_run(const struct workload *workload, const struct options *options);
-
-/* Of the one-process engine, until it is replaced. */
-#define WORKLOAD_KEEP_BYTES (64u * 1024u)
-struct crowd_options workload_crowd(const struct options *options);
 
 #endif

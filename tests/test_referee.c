@@ -78,8 +78,15 @@ static void loss_breaks_the_promise_of_confirmed_but_not_of_ephemeral(void **sta
 {
     (void)state;
     const struct referee_counts counts = {.sent = 10, .delivered = 9, .lost = 1};
-    assert_int_equal(referee_broken(&counts, HOT_EPHEMERAL), 0);
-    assert_int_equal(referee_broken(&counts, HOT_CONFIRMED), 1);
+    assert_int_equal(referee_broken(&counts, HOT_EPHEMERAL, true), 0);
+    assert_int_equal(referee_broken(&counts, HOT_CONFIRMED, true), 1);
+}
+
+static void loss_breaks_no_promise_where_an_acknowledgement_says_nothing_of_arrival(void **state)
+{
+    (void)state;
+    const struct referee_counts counts = {.sent = 10, .delivered = 9, .lost = 1};
+    assert_int_equal(referee_broken(&counts, HOT_CONFIRMED, false), 0);
 }
 
 static void refusals_resends_and_replays_break_nothing(void **state)
@@ -92,7 +99,7 @@ static void refusals_resends_and_replays_break_nothing(void **state)
                                           .busy = 1,
                                           .late = 1,
                                           .refused = {[NACK_OFFLINE] = 1}};
-    assert_int_equal(referee_broken(&counts, HOT_CONFIRMED), 0);
+    assert_int_equal(referee_broken(&counts, HOT_CONFIRMED, true), 0);
 }
 
 static void each_of_the_forbidden_ones_counts_in_any_class(void **state)
@@ -101,8 +108,8 @@ static void each_of_the_forbidden_ones_counts_in_any_class(void **state)
     const struct referee_counts each[] = {
         {.doubled = 1}, {.misrouted = 1}, {.altered = 1}, {.out_of_order = 1}, {.false_nacks = 1}};
     for (size_t i = 0; i < sizeof each / sizeof *each; i++) {
-        assert_int_equal(referee_broken(&each[i], HOT_EPHEMERAL), 1);
-        assert_int_equal(referee_broken(&each[i], HOT_CONFIRMED), 1);
+        assert_int_equal(referee_broken(&each[i], HOT_EPHEMERAL, true), 1);
+        assert_int_equal(referee_broken(&each[i], HOT_CONFIRMED, true), 1);
     }
 }
 
@@ -126,6 +133,7 @@ int main(void)
         cmocka_unit_test(the_filling_of_one_message_does_not_pass_for_anothers),
         cmocka_unit_test(ids_tell_sender_and_number_of_their_own_run_only),
         cmocka_unit_test(loss_breaks_the_promise_of_confirmed_but_not_of_ephemeral),
+        cmocka_unit_test(loss_breaks_no_promise_where_an_acknowledgement_says_nothing_of_arrival),
         cmocka_unit_test(refusals_resends_and_replays_break_nothing),
         cmocka_unit_test(each_of_the_forbidden_ones_counts_in_any_class),
         cmocka_unit_test(counts_between_two_moments_are_differences),

@@ -1,6 +1,6 @@
 /* The workload as a whole against a server that errs on purpose: what the referee must see. The
  * server speaks the relay's wire, in a process of its own. */
-#include "bench/unicast.h"
+#include "bench/workload.h"
 
 #include "proto/frame.h"
 #include "proto/wire.h"
@@ -136,7 +136,7 @@ static void serve(int listening, enum fault fault)
 
 /* --- runs ------------------------------------------------------------------------------------- */
 
-static enum workload_end run_against(enum fault fault)
+static enum workload_end run_against(enum fault fault, uint32_t processes, double rate)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
     socklen_t len = sizeof address;
@@ -159,12 +159,16 @@ static enum workload_end run_against(enum fault fault)
                                     .device = "bench",
                                     .message_class = HOT_EPHEMERAL,
                                     .users = USERS,
+                                    .label = "",
+                                    .devices = 1,
+                                    .processes = processes,
+                                    .rate = rate,
                                     .in_flight = 2,
                                     .bytes = 100,
                                     .seconds = 1,
                                     .logins_at_once = 4,
                                     .login_timeout = 30};
-    enum workload_end end = unicast_run(&options);
+    enum workload_end end = workload_run(workload_find("unicast"), &options);
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
     return end;
@@ -173,43 +177,56 @@ static enum workload_end run_against(enum fault fault)
 static void an_honest_server_breaks_nothing(void **state)
 {
     (void)state;
-    assert_int_equal(run_against(FAULT_NONE), WORKLOAD_DONE);
+    assert_int_equal(run_against(FAULT_NONE, 1, 0), WORKLOAD_DONE);
+    assert_int_equal(run_against(FAULT_NONE, 3, 0), WORKLOAD_DONE);
+    assert_int_equal(run_against(FAULT_NONE, 2, 2000), WORKLOAD_DONE);
 }
 
 static void an_ephemeral_message_may_be_lost(void **state)
 {
     (void)state;
-    assert_int_equal(run_against(FAULT_LOSE), WORKLOAD_DONE);
+    assert_int_equal(run_against(FAULT_LOSE, 1, 0), WORKLOAD_DONE);
+    assert_int_equal(run_against(FAULT_LOSE, 3, 0), WORKLOAD_DONE);
 }
 
 static void one_doubled_message_is_seen(void **state)
 {
     (void)state;
-    assert_int_equal(run_against(FAULT_DOUBLE), WORKLOAD_BROKEN);
+    assert_int_equal(run_against(FAULT_DOUBLE, 1, 0), WORKLOAD_BROKEN);
+    assert_int_equal(run_against(FAULT_DOUBLE, 3, 0), WORKLOAD_BROKEN);
+    assert_int_equal(run_against(FAULT_DOUBLE, 2, 2000), WORKLOAD_BROKEN);
 }
 
 static void one_altered_message_is_seen(void **state)
 {
     (void)state;
-    assert_int_equal(run_against(FAULT_ALTER), WORKLOAD_BROKEN);
+    assert_int_equal(run_against(FAULT_ALTER, 1, 0), WORKLOAD_BROKEN);
+    assert_int_equal(run_against(FAULT_ALTER, 3, 0), WORKLOAD_BROKEN);
+    assert_int_equal(run_against(FAULT_ALTER, 2, 2000), WORKLOAD_BROKEN);
 }
 
 static void one_message_for_somebody_else_is_seen(void **state)
 {
     (void)state;
-    assert_int_equal(run_against(FAULT_MISROUTE), WORKLOAD_BROKEN);
+    assert_int_equal(run_against(FAULT_MISROUTE, 1, 0), WORKLOAD_BROKEN);
+    assert_int_equal(run_against(FAULT_MISROUTE, 3, 0), WORKLOAD_BROKEN);
+    assert_int_equal(run_against(FAULT_MISROUTE, 2, 2000), WORKLOAD_BROKEN);
 }
 
 static void one_message_under_anothers_name_is_seen(void **state)
 {
     (void)state;
-    assert_int_equal(run_against(FAULT_FORGE), WORKLOAD_BROKEN);
+    assert_int_equal(run_against(FAULT_FORGE, 1, 0), WORKLOAD_BROKEN);
+    assert_int_equal(run_against(FAULT_FORGE, 3, 0), WORKLOAD_BROKEN);
+    assert_int_equal(run_against(FAULT_FORGE, 2, 2000), WORKLOAD_BROKEN);
 }
 
 static void a_server_that_hangs_up_ends_the_run_as_failed(void **state)
 {
     (void)state;
-    assert_int_equal(run_against(FAULT_HANG_UP), WORKLOAD_FAILED);
+    assert_int_equal(run_against(FAULT_HANG_UP, 1, 0), WORKLOAD_FAILED);
+    assert_int_equal(run_against(FAULT_HANG_UP, 3, 0), WORKLOAD_FAILED);
+    assert_int_equal(run_against(FAULT_HANG_UP, 2, 2000), WORKLOAD_FAILED);
 }
 
 int main(void)
