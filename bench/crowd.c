@@ -54,7 +54,8 @@ struct crowd {
     uint16_t *free_logins;
     uint32_t free_count;
     bool begun, restless;
-    uint32_t next_login; /* the next seat to log in; of restless ones mod own_seats */
+    uint32_t next_login;    /* the next seat to log in for the first time */
+    uint32_t next_restless; /* the next one to leave, or to log in again */
     uint32_t gone_left;
     struct agenda back; /* seats that will try again */
     struct dice dice;
@@ -259,11 +260,11 @@ static void start_logins(struct crowd *crowd)
         start_login(crowd, crowd->next_login++);
     /* One who is still leaving, or on his way, is passed over. */
     for (; crowd->restless && crowd->free_count > 0 && most > 0 && !crowd->failed; most--) {
-        crowd->next_login = (crowd->next_login + 1) % crowd->own_seats;
-        if (crowd->seats[crowd->next_login].state == SEAT_ONLINE)
-            leave(crowd, crowd->next_login);
-        else if (crowd->seats[crowd->next_login].state == SEAT_EMPTY)
-            start_login(crowd, crowd->next_login);
+        crowd->next_restless = (crowd->next_restless + 1) % crowd->own_seats;
+        if (crowd->seats[crowd->next_restless].state == SEAT_ONLINE)
+            leave(crowd, crowd->next_restless);
+        else if (crowd->seats[crowd->next_restless].state == SEAT_EMPTY)
+            start_login(crowd, crowd->next_restless);
     }
 }
 
@@ -281,13 +282,11 @@ bool crowd_is_in(const struct crowd *crowd)
 void crowd_come_and_go(struct crowd *crowd)
 {
     crowd->restless = true;
-    crowd->next_login = 0;
 }
 
 void crowd_rest(struct crowd *crowd)
 {
     crowd->restless = false;
-    crowd->next_login = crowd->seat_count;
 }
 
 const char *crowd_why(const struct crowd *crowd)

@@ -22,7 +22,7 @@ struct lead {
     struct hist recent; /* for the live view */
     struct team_now now;
     uint32_t windows; /* opened until now */
-    bool logged_in, whole;
+    bool whole;
 };
 
 uint64_t lead_now_ns(void)
@@ -144,8 +144,7 @@ bool lead_login(struct lead *lead)
     report_end(options, lead->team, &report->logins);
     if (watched == TEAM_WAITING)
         fprintf(stderr, "lahar-bench: not all are logged in after %u s\n", options->login_timeout);
-    lead->logged_in = watched == TEAM_ALL;
-    return lead->logged_in;
+    return watched == TEAM_ALL;
 }
 
 bool lead_warm_up(struct lead *lead)
@@ -280,7 +279,7 @@ enum workload_end lead_run(const struct workload *workload, const struct options
             fprintf(stderr, "lahar-bench: %s\n", team_why(lead->team));
         team_end(lead->team);
     }
-    if (!lead->team || lead->logged_in)
+    if (!lead->team || lead->report.measured.ns > 0)
         report_print(&lead->options, &lead->report);
     team_free(lead->team);
     free(lead);

@@ -23,7 +23,8 @@ void report_end(const struct options *options, const struct team *team, struct r
 
 struct report {
     struct report_span logins;   /* all users at the beginning */
-    struct report_span measured; /* the messages, or the time in which they were held */
+    struct report_span measured; /* the messages, or the time in which they were held; without it
+                                    nothing is printed */
     struct team_counts whole;    /* from the first login to the last message */
     struct hist latency;         /* of the messages that were due in `measured` */
     struct hist late;            /* open loop: how late they went out */

@@ -460,6 +460,8 @@ static void enter(struct traffic *traffic)
         else
             begin_writing(traffic);
     }
+    if (before != TEAM_MEASURE && phase == TEAM_MEASURE && traffic->manner == MANNER_COMES_AND_GOES)
+        hist_clear(&traffic->member->hists[TEAM_LOGINS]);
     if (phase == TEAM_DRAIN) {
         traffic->writing = false;
         crowd_rest(traffic->crowd);
