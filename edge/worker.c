@@ -198,6 +198,14 @@ static void *run(void *ctx)
     return NULL;
 }
 
+/* Writing to clients takes longer than all the rest of a turn. So what they sent goes on before,
+ * and what has come for them since leaves with the same writes. */
+static void on_turn_end(void *ctx)
+{
+    struct worker *worker = ctx;
+    link_flush(worker->link);
+}
+
 /* --- life ------------------------------------------------------------------------------------- */
 
 static void read_shards(struct worker *worker)
@@ -297,6 +305,7 @@ struct worker *worker_new(struct link_net *net, const struct worker_options *opt
     make_sessions(worker);
     /* In the order in which a turn ends: conns that end then still unbind their sessions, and the
      * link lets it out. */
+    loop_at_turn_end(worker->loop, on_turn_end, worker);
     make_conns(worker);
     make_link(worker, net);
     loop_every(worker->loop, TICK_MS, on_tick, worker);

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/rand.h"
 #include "proto/frame.h"
+#include "proto/indices.h"
 #include "proto/link_net.h"
 #include "proto/peer.h"
 #include "proto/port.h"
@@ -27,11 +28,6 @@ struct door {
     bool signalled; /* it may have room again */
 };
 
-struct indices {
-    uint32_t *at;
-    uint32_t count, room;
-};
-
 struct link {
     struct link_net *net;
     struct loop *loop;
@@ -50,22 +46,13 @@ struct link {
     uint64_t clock_ms; /* time in which this thread was alive */
     uint64_t ticked_ms;
     uint32_t generation; /* of the keys, as last seen */
+    bool reads;          /* what is found after sending is read at once, not in the next turn */
     bool renewed;        /* on_downs are owed, sockets to be opened anew */
     uint64_t map_epoch;
     uint32_t load;
     uint32_t drop_every, drop_count;
     struct link_counts counts;
 };
-
-static void add(struct indices *list, uint32_t index)
-{
-    if (list->count == list->room) {
-        list->room = list->room == 0 ? 16 : list->room * 2;
-        list->at = realloc(list->at, list->room * sizeof *list->at);
-        assert(list->at != NULL);
-    }
-    list->at[list->count++] = index;
-}
 
 static struct door *door_of(const struct link *link, uint32_t peer)
 {
@@ -84,7 +71,7 @@ static void touch(struct link *link, uint32_t index)
 {
     struct peer *peer = peer_at(&link->peers, index);
     if (!peer->touched)
-        add(&link->touched, index);
+        indices_add(&link->touched, index);
     peer->touched = true;
 }
 
@@ -99,7 +86,7 @@ static void leave_for_later(struct link *link, uint32_t index)
     if (link->doors[index].backlog)
         return;
     link->doors[index].backlog = true;
-    add(&link->backlog, index);
+    indices_add(&link->backlog, index);
     loop_rewatch(link->loop, link->again_fd, link->again_source, 0, EPOLLIN | EPOLLONESHOT);
 }
 
@@ -142,7 +129,7 @@ static void fall(struct link *link, uint32_t index, const char *why)
 static void note_sent(struct link *link, uint32_t index)
 {
     if (!link->doors[index].sent)
-        add(&link->sent, index);
+        indices_add(&link->sent, index);
     link->doors[index].sent = true;
 }
 
@@ -429,7 +416,9 @@ static void look_after_sending(struct link *link, uint32_t index)
     struct port_look look = port_look(door->port);
     door->sent = false;
     door->signalled = look.writable;
-    if (look.readable)
+    if (look.readable && link->reads)
+        drain(link, index);
+    else if (look.readable)
         leave_for_later(link, index);
     /* That a listening one can write to somebody is nearly always so, and says little. */
     if (look.writable && !link->listens && peer_at(&link->peers, index)->stuck)
@@ -455,11 +444,8 @@ static void settle_renewal(struct link *link)
     }
 }
 
-static void on_turn_end(void *ctx)
+static void flush_touched(struct link *link)
 {
-    struct link *link = ctx;
-    if (link->renewed)
-        settle_renewal(link);
     uint32_t kept = 0;
     for (uint32_t i = 0; i < link->touched.count; i++) {
         uint32_t index = link->touched.at[i];
@@ -474,6 +460,23 @@ static void on_turn_end(void *ctx)
     for (uint32_t i = 0; i < link->sent.count; i++)
         look_after_sending(link, link->sent.at[i]);
     link->sent.count = 0;
+}
+
+void link_flush(struct link *link)
+{
+    if (link->renewed)
+        return;
+    link->reads = true;
+    flush_touched(link);
+    link->reads = false;
+}
+
+static void on_turn_end(void *ctx)
+{
+    struct link *link = ctx;
+    if (link->renewed)
+        settle_renewal(link);
+    flush_touched(link);
     link->budget = link->options.frames_a_turn;
 }
 

@@ -58,7 +58,7 @@ struct link_counts {
 struct link_options {
     const char *name;      /* told to peers: "e1/0", "r1/1" */
     uint64_t incarnation;  /* random, not 0 */
-    uint64_t window_bytes; /* credit that each peer may have outstanding: 1 MiB */
+    uint64_t window_bytes; /* credit that each peer may have outstanding */
     /* A peer not heard for so long is down. Time in which this thread itself stood still does not
      * count, and what waits is read before anyone is judged. */
     uint32_t silence_ms;
@@ -98,6 +98,10 @@ MUST_CHECK enum link_sent link_send(struct link *link, uint32_t peer, enum link_
                                     struct span frame);
 /* Whether a credited frame of `size` bytes would be taken now. */
 MUST_CHECK enum link_sent link_would(const struct link *link, uint32_t peer, size_t size);
+
+/* Sends what waits without waiting for the end of the turn, then reads what has come from those to
+ * whom something was sent, as far as the turn may. For who ends his turn with something long. */
+void link_flush(struct link *link);
 
 /* What heads tell from now on. */
 void link_set_map_epoch(struct link *link, uint64_t map_epoch);

@@ -38,7 +38,7 @@ static void the_defaults_are_right(void **state)
     assert_int_equal(conns.handshake_ms, 5000);
     assert_null(conns.tls_certificate);
     struct link_options link = edge_conf_link(conf);
-    assert_int_equal(link.window_bytes, 1024 * 1024);
+    assert_int_equal(link.window_bytes, 4 * 1024 * 1024);
     conf_free(conf);
 }
 

@@ -50,6 +50,26 @@ static void an_echo_inside_on_frame_comes_back(void **state)
     close_two(&two);
 }
 
+static void a_flush_sends_and_then_reads_without_the_end_of_a_turn(void **state)
+{
+    (void)state;
+    struct two two;
+    open_two(&two, false, WINDOW);
+    AWAIT(two.router.up && two.edge.up, BOTH(&two));
+    two.router.echoes = true;
+    /* The edge's loop stands still: all that it sends and hears is by flushes. */
+    for (uint64_t end_ms = now_ms() + AWAIT_MS; two.edge.heard < 100 && now_ms() < end_ms;) {
+        assert_int_equal(say_sized(&two.edge, LINK_FREE, 100), LINK_QUEUED);
+        link_flush(two.edge.link);
+        loop_turn(two.router.loop, 1);
+    }
+    assert_true(two.edge.heard >= 100);
+    AWAIT(two.edge.heard == two.edge.said, BOTH(&two));
+    assert_int_equal(two.edge.disorder + two.edge.skipped, 0);
+    check_ledger(&two);
+    close_two(&two);
+}
+
 static void a_turn_of_two_megabytes_leaves_as_batches_of_256_kib(void **state)
 {
     (void)state;
@@ -484,6 +504,7 @@ int main(void)
         cmocka_unit_test(frames_arrive_once_and_in_order_in_the_clear),
         cmocka_unit_test(frames_arrive_once_and_in_order_under_curve),
         cmocka_unit_test(an_echo_inside_on_frame_comes_back),
+        cmocka_unit_test(a_flush_sends_and_then_reads_without_the_end_of_a_turn),
         cmocka_unit_test(a_turn_of_two_megabytes_leaves_as_batches_of_256_kib),
         cmocka_unit_test(one_that_does_not_read_stops_credited_frames_but_not_free_ones),
         cmocka_unit_test(free_frames_past_the_limit_are_dropped_and_counted_by_both),
