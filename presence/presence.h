@@ -1,6 +1,6 @@
 /* presence: which sessions a user has, and on which edges; one shard's memory of it.
  *
- * Records lie in one small open-addressing table a slot (32 bytes a record; load 0.53 to 0.75 while
+ * Records lie in one small open-addressing table a slot (32 bytes a record; load 0.64 to 0.8 while
  * it grows), so that growing never stops the shard for long and a slot can be walked, written and
  * dropped by itself. All records of a GID lie in one probe run. Pure memory; Redis is store.h's.
  * What a record is worth is the shard's to judge: it knows which edges live.
