@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "edge/edge_conf.h"
 #include "edge/edge_metrics.h"
+#include "edge/sslmem.h"
 #include "edge/worker.h"
 
 #include <stdlib.h>
@@ -142,6 +143,7 @@ int main(int argc, char **argv)
         .check = edge_conf_check,
     };
     struct edge edge = {.program = &program};
+    sslmem_init();
     struct conf *conf = daemon_begin(&program, argc, argv, &edge.path);
     edge.conf = conf;
     edge.keys = calloc(1, sizeof *edge.keys);

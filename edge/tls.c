@@ -26,8 +26,9 @@ struct tls {
     BIO *bio;
     int fd;
     int fetches_left;
-    int error;  /* errno of the socket, 0 at its end, or NO_ERROR */
-    bool moved; /* the socket took something */
+    int error;    /* errno of the socket, 0 at its end, or NO_ERROR */
+    bool moved;   /* the socket took something */
+    bool drained; /* the socket had less than was asked for */
 };
 
 static int on_bio_write(BIO *bio, const char *bytes, int len)
@@ -54,6 +55,7 @@ static int on_bio_read(BIO *bio, char *bytes, int len)
     }
     tls->fetches_left--;
     ssize_t got = recv(tls->fd, bytes, (size_t)len, 0);
+    tls->drained = got < len && (got >= 0 || errno == EAGAIN);
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         BIO_set_retry_read(bio);
     else if (got <= 0)
@@ -99,6 +101,8 @@ static SSL_CTX *bare_context(void)
     assert(ctx != NULL);
     bool ok = SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) == 1 &&
               SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20") == 1 &&
+              SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:"
+                                            "TLS_AES_256_GCM_SHA384") == 1 &&
               SSL_CTX_set_num_tickets(ctx, 0) == 1;
     assert(ok);
     /* A ticket costs more than it saves: resumption spares hardly anything. */
@@ -199,7 +203,7 @@ static void begin(struct tls *tls, int fd)
     tls->fd = fd;
     tls->fetches_left = FETCHES_MAX;
     tls->error = NO_ERROR;
-    tls->moved = false;
+    tls->moved = tls->drained = false;
     /* SSL_get_error would take what somebody else left there for ours. */
     if (ERR_peek_error() != 0)
         ERR_clear_error();
@@ -234,19 +238,24 @@ enum tls_status tls_handshake(struct tls *tls, struct ssl_st *stream, int fd)
     return result == 1 ? TLS_OK : judge(tls, stream, result);
 }
 
-enum tls_status tls_read(struct tls *tls, struct ssl_st *stream, int fd, uint8_t *at, size_t *got)
+enum tls_status tls_read(struct tls *tls, struct ssl_st *stream, int fd, uint8_t *at, size_t *got,
+                         bool *drained)
 {
     begin(tls, fd);
     *got = 0;
+    enum tls_status status = TLS_OK;
     do {
         size_t n = 0;
         int result = SSL_read_ex(stream, at + *got, TLS_READ_MAX - *got, &n);
-        if (result != 1)
-            return judge(tls, stream, result);
+        if (result != 1) {
+            status = judge(tls, stream, result);
+            break;
+        }
         *got += n;
         assert(*got < TLS_READ_MAX);
     } while (SSL_has_pending(stream));
-    return TLS_OK;
+    *drained = tls->drained;
+    return status;
 }
 
 enum tls_status tls_write(struct tls *tls, struct ssl_st *stream, int fd, struct span bytes,
