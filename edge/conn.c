@@ -25,6 +25,7 @@
 #define TICK_MS 50u
 #define READ_MAX TLS_READ_MAX
 #define FULL_NOTICE_MAX 128u
+#define WATCHED_EDGES 0x80u /* told of changes only */
 #define FULL_RECONNECT_MS 5000u
 
 enum conn_state { CONN_FREE, CONN_HANDSHAKE, CONN_OPEN, CONN_CLOSED };
@@ -46,7 +47,7 @@ struct conn {
     bool blocked;        /* not all of `out` could be written */
     bool reading_writes; /* TLS wants to write before it reads on */
     bool writing_reads;  /* TLS wants to read before it writes on */
-    uint8_t watched;     /* EPOLLIN, EPOLLOUT */
+    uint8_t watched;     /* EPOLLIN, EPOLLOUT, WATCHED_EDGES */
 };
 
 static_assert(sizeof(struct conn) <= 112, "a conn must stay small");
@@ -114,13 +115,10 @@ static uint64_t key_of(const struct conn *conn)
     return (uint64_t)conn->slot | (uint64_t)(conn->generation & KEY_GENERATION_MASK) << SLOT_BITS;
 }
 
-/* Level-triggered, the kernel looks at each socket twice, to say that there is something to read
- * and to find that nothing is left. A clear conn that only reads is told of changes: read_some
- * knows when it has not read all. */
 static uint32_t events_of(const struct conn *conn)
 {
-    bool edges = conn->tls == NULL && conn->watched == EPOLLIN;
-    return edges ? EPOLLIN | EPOLLRDHUP | EPOLLET : conn->watched;
+    uint32_t events = conn->watched & (EPOLLIN | EPOLLOUT);
+    return conn->watched & WATCHED_EDGES ? events | EPOLLRDHUP | EPOLLET : events;
 }
 
 /* As if it had not been told of yet, what there is now is told in the next turn. */
@@ -133,12 +131,17 @@ static void rewatch(struct conn_table *table, struct conn *conn)
  * spin. */
 static void watch(struct conn_table *table, struct conn *conn)
 {
-    uint32_t events = conn->reading_writes ? EPOLLOUT : EPOLLIN;
+    uint8_t events = conn->reading_writes ? EPOLLOUT : EPOLLIN;
     if (conn->blocked && !conn->writing_reads)
         events |= EPOLLOUT;
+    /* Otherwise the kernel would look at each socket twice, once to say that there is something to
+     * read and once to find that nothing is left. What only reads knows when it has not read all.
+     */
+    if (conn->state == CONN_OPEN && !conn->reading_writes && !conn->blocked)
+        events |= WATCHED_EDGES;
     if (events == conn->watched)
         return;
-    conn->watched = (uint8_t)events;
+    conn->watched = events;
     rewatch(table, conn);
 }
 
@@ -326,25 +329,21 @@ static void on_turn_end(void *ctx)
 
 /* ---- reading ---- */
 
-static enum end_reason read_clear(struct conn_table *table, struct conn *conn, uint8_t *at,
-                                  uint32_t events, size_t *got)
+/* `drained`: the socket has nothing more, but perhaps the peer's end. */
+static enum end_reason read_clear(struct conn *conn, uint8_t *at, size_t *got, bool *drained)
 {
     ssize_t n = recv(conn->fd, at, READ_MAX, 0);
-    int error = n < 0 ? errno : 0;
     *got = n > 0 ? (size_t)n : 0;
+    *drained = n < READ_MAX && (n >= 0 || errno == EAGAIN);
     if (n == 0)
         return END_PEER_LEFT;
-    /* Less than was asked for is all there is, but for the peer's end. */
-    bool end_follows = (events & ~(uint32_t)(EPOLLIN | EPOLLOUT)) != 0;
-    if (n == READ_MAX || end_follows || error == EINTR)
-        rewatch(table, conn);
-    return n > 0 || error == EAGAIN || error == EINTR ? END_NONE : reason_of_errno(error);
+    return n > 0 || errno == EAGAIN || errno == EINTR ? END_NONE : reason_of_errno(errno);
 }
 
 static enum end_reason read_tls(struct conn_table *table, struct conn *conn, uint8_t *at,
-                                size_t *got)
+                                size_t *got, bool *drained)
 {
-    enum tls_status status = tls_read(table->tls, conn->tls, conn->fd, at, got);
+    enum tls_status status = tls_read(table->tls, conn->tls, conn->fd, at, got, drained);
     conn->reading_writes = status == TLS_WANT_WRITE;
     switch (status) {
     case TLS_ENDED:
@@ -379,22 +378,30 @@ static void offer(struct conn_table *table, struct conn *conn, size_t left, size
         buf_append(&conn->in, span_after(all, used));
 }
 
+/* `events`: what the socket was told to be ready for. */
 static void read_some(struct conn_table *table, struct conn *conn, uint32_t events)
 {
     size_t left = buf_len(&conn->in), got;
     uint8_t *at = table->bytes + left;
-    enum end_reason reason = conn->tls == NULL ? read_clear(table, conn, at, events, &got)
-                                               : read_tls(table, conn, at, &got);
+    bool drained;
+    enum end_reason reason = conn->tls == NULL ? read_clear(conn, at, &got, &drained)
+                                               : read_tls(table, conn, at, &got, &drained);
     if (got > 0) {
         metrics_add(table->metrics, EDGE_METRIC_BYTES_IN, got);
         if (left > 0)
             memcpy(table->bytes, buf_span(&conn->in).at, left);
         offer(table, conn, left, got);
     }
-    if (conn->state == CONN_OPEN && reason != END_NONE)
+    if (conn->state != CONN_OPEN)
+        return;
+    bool end_follows = (events & ~(uint32_t)(EPOLLIN | EPOLLOUT)) != 0;
+    if (reason != END_NONE) {
         begin_close(table, conn, reason);
-    else if (conn->state == CONN_OPEN)
-        watch(table, conn);
+        return;
+    }
+    if (conn->watched & WATCHED_EDGES && (!drained || end_follows))
+        rewatch(table, conn);
+    watch(table, conn);
 }
 
 static void open_conn(struct conn_table *table, struct conn *conn)
@@ -415,7 +422,6 @@ static void shake_hands(struct conn_table *table, struct conn *conn)
     switch (status) {
     case TLS_OK:
         metrics_add(table->metrics, EDGE_METRIC_HANDSHAKES, 1);
-        watch(table, conn);
         open_conn(table, conn);
         /* What came with the end of the handshake is no longer in the socket. */
         if (conn->state == CONN_OPEN)
@@ -485,10 +491,9 @@ static void on_socket(void *ctx, uint32_t listener, bool tls, int fd)
     conn->slot = slot;
     conn->fd = fd;
     conn->listener = (uint8_t)listener;
-    conn->watched = EPOLLIN;
-    if ((tls && (conn->tls = tls_stream(table->tls)) == NULL) ||
-        !loop_watch(table->loop, fd, table->source, key_of(conn), events_of(conn))) {
-        tls_free_stream(conn->tls);
+    conn->watched = tls ? EPOLLIN : EPOLLIN | WATCHED_EDGES;
+    if (!loop_watch(table->loop, fd, table->source, key_of(conn), events_of(conn)) ||
+        (tls && (conn->tls = tls_stream(table->tls)) == NULL)) {
         release(table, conn);
         turn_away(table, fd, tls);
         return;

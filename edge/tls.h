@@ -40,9 +40,10 @@ void tls_free_stream(struct ssl_st *stream);
 MUST_CHECK enum tls_status tls_handshake(struct tls *tls, struct ssl_st *stream, int fd);
 
 /* Reads into `at`, which has room for TLS_READ_MAX, and sets `got`, whatever the status. Afterwards
- * nothing is held back in the stream that the socket's readiness would not tell of. */
+ * nothing is held back in the stream that the socket's readiness would not tell of. `drained`: nor
+ * is anything left in the socket, but perhaps the peer's end. */
 MUST_CHECK enum tls_status tls_read(struct tls *tls, struct ssl_st *stream, int fd, uint8_t *at,
-                                    size_t *got);
+                                    size_t *got, bool *drained);
 
 /* Writes what the socket takes; `taken` of `bytes` are done with, whatever the status. What was not
  * taken must be offered again, first and unchanged. `moved`: the socket took something, be it of an

@@ -210,6 +210,21 @@ static void nothing_stays_behind_in_the_stream(void **state)
     hang_up(&client);
 }
 
+static void what_comes_with_the_peers_end_is_heard_and_so_is_the_end(void **state)
+{
+    struct world *world = *state;
+    struct client client = dial_tls(world);
+    assert_true(shake(world, &client));
+    AWAIT(world, world->opened == 1);
+    turns(world, 3);
+    assert_int_equal(SSL_write(client.ssl, "last words", 10), 10);
+    shutdown(client.fd, SHUT_WR); /* TLS itself says nothing of an end */
+    AWAIT(world, world->closed == 1);
+    assert_int_equal(world->heard_len, 10);
+    assert_int_equal(world->last_reason, END_PEER_LEFT);
+    hang_up(&client);
+}
+
 static void bytes_that_come_with_the_end_of_the_handshake_are_heard(void **state)
 {
     struct world *world = *state;
@@ -579,6 +594,7 @@ int main(void)
         TEST(tls_1_2_is_spoken_and_1_1_is_not, set_up_tls),
         TEST(tls_echo_survives_any_split, set_up_tls),
         TEST(nothing_stays_behind_in_the_stream, set_up_tls),
+        TEST(what_comes_with_the_peers_end_is_heard_and_so_is_the_end, set_up_tls),
         TEST(bytes_that_come_with_the_end_of_the_handshake_are_heard, set_up_tls),
         TEST(tls_queue_is_written_before_an_orderly_end, set_up_tls),
         TEST(a_tls_peer_that_does_not_read_is_closed_at_the_limit, set_up_tls),
