@@ -172,6 +172,8 @@ void admin_request(struct admin *admin, uint32_t peer, const Lahar__Link__V1__Ad
     case LAHAR__LINK__V1__ADMIN_REQUEST__WHAT_SITE_LIST:
         if (sitebook_ready(admin->book))
             list_sites(admin, peer, request->req);
+        else
+            finish(admin, peer, request->req, "the sites were not read yet; try again");
         break;
     case LAHAR__LINK__V1__ADMIN_REQUEST__WHAT_WHEREIS:
         whereis(admin, peer, request->req, request->whereis);

@@ -136,6 +136,19 @@ static void a_site_that_was_put_is_listed_and_can_be_removed(void **state)
     assert_string_equal(error_of(hear()), "there is no such site");
 }
 
+static void who_asks_for_sites_that_were_not_read_yet_is_told_so(void **state)
+{
+    (void)state;
+    world_end(&world);
+    world_begin(&world, 8); /* and Redis is away */
+    world_link_up(&world, ADMIN, KEYS_ADMIN);
+    Lahar__Link__V1__AdminRequest list = LAHAR__LINK__V1__ADMIN_REQUEST__INIT;
+    list.what_case = LAHAR__LINK__V1__ADMIN_REQUEST__WHAT_SITE_LIST;
+    list.site_list = true;
+    ask(&list);
+    assert_string_equal(error_of(hear()), "the sites were not read yet; try again");
+}
+
 static void a_long_list_comes_in_several_replies(void **state)
 {
     (void)state;
@@ -193,6 +206,7 @@ int main(void)
         WORLD(whereis_says_where_a_user_is),
         WORLD(the_map_comes_without_asking),
         WORLD(a_site_that_was_put_is_listed_and_can_be_removed),
+        WORLD(who_asks_for_sites_that_were_not_read_yet_is_told_so),
         WORLD(a_long_list_comes_in_several_replies),
         WORLD(what_is_wrong_is_said),
         WORLD(a_change_whose_asker_has_gone_answers_nobody),
