@@ -107,7 +107,7 @@ uint32_t edges_highest(const struct edges *edges)
 
 void edges_saw(struct edges *edges, uint32_t number)
 {
-    if (number > edges->highest)
+    if (number > edges->highest && number <= EDGES_NUMBER_MAX)
         edges->highest = number;
 }
 

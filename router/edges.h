@@ -10,10 +10,13 @@
 #ifndef ROUTER_EDGES_H
 #define ROUTER_EDGES_H
 
+#include "presence/presence.h"
 #include "proto/link.h"
 
 #define EDGES_MAX 65536u
 #define EDGES_NO_PEER UINT32_MAX
+/* Above it a number that is said or read does not count as given, so that some are always left. */
+#define EDGES_NUMBER_MAX (PRESENCE_EDGE_MAX - (1u << 20))
 
 struct edges;
 
@@ -58,7 +61,7 @@ struct edge *edges_make(struct edges *edges, uint32_t number, uint64_t now_ms);
 void edges_forget(struct edges *edges, struct edge *edge);
 /* The first after `edge` (NULL: of all); NULL at the end. It may be forgotten meanwhile. */
 struct edge *edges_next(const struct edges *edges, const struct edge *edge);
-/* No number above it was ever seen. */
+/* No number above it was ever seen, up to EDGES_NUMBER_MAX. */
 uint32_t edges_highest(const struct edges *edges);
 void edges_saw(struct edges *edges, uint32_t number);
 

@@ -72,6 +72,25 @@ static void a_number_is_above_all_that_are_known_even_if_redis_forgot(void **sta
     assert_int_equal(given->number, 51);
 }
 
+/* Else one edge that says so could keep all others out for ever. */
+static void the_highest_number_there_is_uses_up_none(void **state)
+{
+    (void)state;
+    const uint32_t said[] = {PRESENCE_EDGE_MAX, EDGES_NUMBER_MAX};
+    const uint32_t next[] = {1, EDGES_NUMBER_MAX + 1u};
+    for (uint32_t i = 0; i < 2; i++) {
+        world_link_up(&world, 2 * i, KEYS_EDGE);
+        world_hello(&world, 2 * i, said[i]);
+        world_link_up(&world, 2 * i + 1, KEYS_EDGE);
+        world_hello(&world, 2 * i + 1, 0);
+        world_turn(&world);
+        const Lahar__Link__V1__EdgeNumber *given =
+            TAKE(&world, 2 * i + 1, EDGE_NUMBER, edge_number);
+        assert_non_null(given);
+        assert_int_equal(given->number, next[i]);
+    }
+}
+
 static void without_redis_a_new_edge_must_wait_for_its_number(void **state)
 {
     (void)state;
@@ -326,6 +345,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WORLD(an_edge_without_a_number_is_given_one),
         WORLD(a_number_is_above_all_that_are_known_even_if_redis_forgot),
+        WORLD(the_highest_number_there_is_uses_up_none),
         WORLD(without_redis_a_new_edge_must_wait_for_its_number),
         WORLD(owned_names_all_slots_with_their_epoch),
         WORLD(what_is_announced_is_online),
