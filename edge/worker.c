@@ -159,8 +159,8 @@ static void on_tick(void *ctx)
 {
     struct worker *worker = ctx;
     set_time(worker);
-    if (atomic_exchange(&worker->reload, false) && !conn_table_reload_tls(worker->conns))
-        log_error("tls_reload_failed");
+    if (atomic_exchange(&worker->reload, false))
+        (void)!conn_table_reload_tls(worker->conns);
     if (atomic_load(&worker->leave) && !worker->leaving)
         do_leave(worker);
     session_tick(worker->sessions);
