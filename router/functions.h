@@ -13,9 +13,9 @@
  *         takes n numbers, not below floor + gap if the counter is below floor. The first
  *     lahar_gid (ids, fence) epoch, field, gid
  *         the GID of a user, made now if there is none. FENCED if the fence has another epoch
- *     lahar_site (sites, revision) id, packed
- *         writes a Site with the next revision in it; packed empty: removes it. The revision, or 0
- *         if there was nothing to remove
+ *     lahar_site (sites, revision) id, packed, floor
+ *         writes a Site with the next revision, above floor, in it; packed empty: removes it. The
+ *         revision, or 0 if there was nothing to remove
  */
 #ifndef ROUTER_FUNCTIONS_H
 #define ROUTER_FUNCTIONS_H

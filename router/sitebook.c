@@ -19,7 +19,7 @@
 #define REVISION_BYTES_MAX 11u /* which Redis appends */
 #define ARENA_BYTES (256u * 1024u)
 
-enum tag_kind { TAG_READ, TAG_WRITE };
+enum tag_kind { TAG_READ, TAG_WRITE, TAG_RAISE };
 
 struct entry {
     uint8_t *packed; /* NULL: free */
@@ -195,9 +195,26 @@ static void on_read(struct sitebook *book, const struct reply *reply)
     book->revision = book->reading_revision;
 }
 
+/* Redis has lost what it had of sites: what is known here stays, and new revisions are above those
+ * that we and edges have seen, so that nobody takes them for old ones. */
+static void raise_revision(struct sitebook *book, uint64_t found)
+{
+    char floor[24];
+    snprintf(floor, sizeof floor, "%llu", (unsigned long long)book->revision);
+    struct span args[] = {
+        span_text("FCALL"), span_text("lahar_block"), span_text("1"), span_text(book->revision_key),
+        span_text(floor),   span_text("0"),           span_text("0")};
+    if (book->actions.command(book->ctx, args, 7, TAG_RAISE))
+        log_error("sites_lost", LOG_UNSIGNED("found", found), LOG_UNSIGNED("known", book->revision),
+                  LOG_TEXT("change", "Redis has lost data; restore its backup, or add the sites "
+                                     "again"));
+}
+
 void sitebook_poll(struct sitebook *book, uint64_t revision)
 {
-    if (!book->reading && (!book->read || revision != book->revision))
+    if (book->read && revision < book->revision)
+        raise_revision(book, revision);
+    else if (!book->reading && (!book->read || revision != book->revision))
         read_all(book, revision);
 }
 
@@ -256,15 +273,18 @@ static void write_site(struct sitebook *book, struct span id, struct span packed
         book->actions.written(book->ctx, token, "too many changes of sites at once; try again");
         return;
     }
+    char floor[24];
+    snprintf(floor, sizeof floor, "%llu", (unsigned long long)book->revision);
     struct span args[] = {span_text("FCALL"),
                           span_text("lahar_site"),
                           span_text("2"),
                           span_text(book->sites_key),
                           span_text(book->revision_key),
                           id,
-                          packed};
+                          packed,
+                          span_text(floor)};
     book->writes[at] = (struct write){true, token};
-    if (!book->actions.command(book->ctx, args, 7, TAG_WRITE | (uint64_t)at << 8)) {
+    if (!book->actions.command(book->ctx, args, 8, TAG_WRITE | (uint64_t)at << 8)) {
         book->writes[at].used = false;
         book->actions.written(book->ctx, token, "Redis is away; nothing was changed");
     }
@@ -322,7 +342,7 @@ void sitebook_reply(struct sitebook *book, uint64_t tag, const struct reply *rep
 {
     if ((tag & 0xff) == TAG_READ)
         on_read(book, reply);
-    else
+    else if ((tag & 0xff) == TAG_WRITE)
         on_written(book, (uint32_t)(tag >> 8), reply);
 }
 

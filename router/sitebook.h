@@ -5,7 +5,8 @@
  *     <prefix>sites_rev   counts every change
  *
  * Both change in one step (lahar_site), so whoever reads a revision, and then the sites, has all of
- * it.
+ * it. A revision below ours means that Redis has lost data: what is known here stays, and it is
+ * raised to ours, so that changes to come are not taken for old ones.
  */
 #ifndef ROUTER_SITEBOOK_H
 #define ROUTER_SITEBOOK_H

@@ -258,6 +258,8 @@ static inline const struct reply *fake_call(struct fake_redis *fake,
     if (fake_is(function, "lahar_site")) {
         struct span packed = fake_arg(command, args + 1), revision_key = fake_arg(command, 4);
         int64_t revision = fake_number(fake, revision_key) + 1;
+        int64_t above = strtoll((const char *)fake_arg(command, args + 2).at, NULL, 10);
+        revision = revision > above ? revision : above + 1;
         uint8_t with_revision[4096 + 2];
         struct fake_bytes name = fake_field(first, fake_arg(command, args));
         bool there = fake_find(fake, fake_span(name)) != NULL;

@@ -278,6 +278,33 @@ static void says_what_is_known_of_a_change_when_redis_is_gone(void **state)
     close_desk(&a);
 }
 
+static void sites_that_redis_has_lost_stay_and_new_ones_count(void **state)
+{
+    static struct desk one, other;
+    uint64_t revision = 0;
+    open_desk(&one, *state);
+    open_desk(&other, *state);
+    for (int i = 0; i < 5; i++)
+        assert_null(put(&one, "game", i == 4 ? "last" : "earlier"));
+    poll(&one);
+    poll(&other);
+    ask(&asker, "FLUSHALL");
+    poll(&one);
+    poll(&one);
+    assert_int_equal(one.gone, 0);
+    assert_string_equal(name_of(&one, "game", &revision), "last");
+    assert_int_equal(revision, 5);
+    assert_string_equal(ask(&asker, "GET t:sites_rev"), "5");
+    /* Before its own poll, too. */
+    ask(&asker, "FLUSHALL");
+    assert_null(put(&other, "game", "new"));
+    poll(&one);
+    assert_string_equal(name_of(&one, "game", &revision), "new");
+    assert_int_equal(revision, 6);
+    close_desk(&one);
+    close_desk(&other);
+}
+
 static void what_is_no_site_is_passed_over(void **state)
 {
     open_desk(&a, *state);
@@ -306,6 +333,7 @@ int main(void)
         REAL(what_is_wrong_with_a_site_is_said_and_nothing_written),
         REAL(says_what_is_known_of_a_change_when_redis_is_gone),
         REAL(what_is_no_site_is_passed_over),
+        REAL(sites_that_redis_has_lost_stay_and_new_ones_count),
     };
     return cmocka_run_group_tests_name("sitebook", tests, NULL, NULL);
 }
