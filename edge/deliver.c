@@ -88,7 +88,7 @@ static bool well_formed(const struct hot_link_deliver *deliver)
 
 void deliver_frame(struct session_table *table, uint32_t shard, struct span content)
 {
-    struct hot_link_deliver deliver;
+    UNINITIALIZED struct hot_link_deliver deliver;
     if (!hot_link_deliver_read(content, &deliver) || !well_formed(&deliver)) {
         session_count_one(table, EDGE_METRIC_LINK_BAD);
         return;

@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #define TICK_MS 100u
-#define FORGET_MS (10u * 60 * 1000) /* how long the account of a peer that is away is kept */
-#define QUEUE_KEEP (32u * 1024)     /* memory that an empty queue keeps until it is idle */
+#define FORGET_MS (10u * 60 * 1000)    /* how long the account of a peer that is away is kept */
+#define QUEUE_KEEP LINK_BATCH_SIZE_MAX /* memory that an empty queue keeps until it is idle */
 #define LINGER_MS 200
 #define FRAMES_SIZE_MAX (LINK_BATCH_SIZE_MAX - BATCH_HEAD_SIZE_MAX)
 

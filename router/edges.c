@@ -7,11 +7,14 @@
 
 #define WAIT_MIN_MS 500u
 #define WAIT_MAX_MS 8000u
+#define RECENT 256u /* a power of two */
 
 struct edges {
     struct pool pool;
     struct map by_number;
-    uint8_t *used; /* by index */
+    uint8_t *used;               /* by index */
+    struct edge *recent[RECENT]; /* found last, by the lower bits of their numbers: each message
+                                    asks for an edge two to five times */
     uint32_t *of_peer;
     uint32_t peers_room;
     uint32_t highest;
@@ -50,10 +53,16 @@ static bool same_number(const void *ctx, uint32_t index, const void *key)
     return edge->number == *(const uint32_t *)key;
 }
 
-struct edge *edges_find(const struct edges *edges, uint32_t number)
+struct edge *edges_find(struct edges *edges, uint32_t number)
 {
+    struct edge **recent = &edges->recent[number % RECENT];
+    if (*recent != NULL && (*recent)->number == number)
+        return *recent;
     uint32_t index = map_find(&edges->by_number, number_hash(number), same_number, edges, &number);
-    return index == MAP_NONE ? NULL : pool_at(&edges->pool, index);
+    if (index == MAP_NONE)
+        return NULL;
+    *recent = pool_at(&edges->pool, index);
+    return *recent;
 }
 
 struct edge *edges_of_peer(const struct edges *edges, uint32_t peer)
@@ -87,6 +96,7 @@ void edges_forget(struct edges *edges, struct edge *edge)
 {
     assert(edge->peer == EDGES_NO_PEER);
     edges->used[edge->index] = 0;
+    edges->recent[edge->number % RECENT] = NULL;
     map_remove(&edges->by_number, number_hash(edge->number), edge->index);
     pool_give(&edges->pool, edge->index);
 }

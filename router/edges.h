@@ -52,7 +52,7 @@ struct edges *edges_new(void);
 void edges_free(struct edges *edges);
 
 /* NULL if it was never heard of. */
-struct edge *edges_find(const struct edges *edges, uint32_t number);
+struct edge *edges_find(struct edges *edges, uint32_t number);
 /* The one whose link this is, or NULL. */
 struct edge *edges_of_peer(const struct edges *edges, uint32_t peer);
 /* Finds it or makes a silent one; NULL when EDGES_MAX are known. */

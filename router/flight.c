@@ -312,7 +312,7 @@ static struct message *place(struct flight *flight, const struct attempt *attemp
 
 static void take(struct flight *flight, struct attempt *attempt, uint64_t sent_at)
 {
-    struct flight_session sessions[FLIGHT_DEVICES_MAX];
+    UNINITIALIZED struct flight_session sessions[FLIGHT_DEVICES_MAX];
     bool unknown = false;
     size_t count = sessions_for(flight, attempt->send, sessions, &unknown);
     if (count == 0 && !unknown) {

@@ -80,9 +80,9 @@ static uint32_t deliver_to_edge(struct shard *shard, struct hot_link_deliver *de
 
 static void send_ephemeral(struct shard *shard, const struct hot_link_send *send, uint64_t hash)
 {
-    struct presence_record records[RECORDS_MAX];
-    enum roster_worth worth[RECORDS_MAX];
-    struct hot_link_deliver deliver;
+    UNINITIALIZED struct presence_record records[RECORDS_MAX];
+    UNINITIALIZED enum roster_worth worth[RECORDS_MAX];
+    UNINITIALIZED struct hot_link_deliver deliver;
     uint64_t to = send->send.to;
     size_t count = roster_list(shard->roster, hash, to, records, worth, RECORDS_MAX), live = 0;
     for (size_t i = 0; i < count; i++)
@@ -333,6 +333,19 @@ static void handle_session(struct shard *shard, uint32_t peer, struct edge *edge
     }
 }
 
+/* What nearly all frames are, before all else. */
+static bool handle_hot(struct shard *shard, uint32_t peer, const struct edge *edge, uint32_t number,
+                       struct span frame, struct span content)
+{
+    if (number == LAHAR__LINK__V1__LINK_FRAME__FRAME_SEND)
+        on_send(shard, peer, edge, frame, content);
+    else if (number == LAHAR__LINK__V1__LINK_FRAME__FRAME_RECEIVED)
+        on_received(shard, peer, edge, frame, content);
+    else
+        return false;
+    return true;
+}
+
 static void handle_edge(struct shard *shard, uint32_t peer, struct edge *edge, uint32_t number,
                         struct span frame, struct span content)
 {
@@ -340,12 +353,6 @@ static void handle_edge(struct shard *shard, uint32_t peer, struct edge *edge, u
     const Lahar__Link__V1__AnnounceDone *done;
     const Lahar__Link__V1__Digest *digest;
     switch (number) {
-    case LAHAR__LINK__V1__LINK_FRAME__FRAME_SEND:
-        on_send(shard, peer, edge, frame, content);
-        break;
-    case LAHAR__LINK__V1__LINK_FRAME__FRAME_RECEIVED:
-        on_received(shard, peer, edge, frame, content);
-        break;
     case LAHAR__LINK__V1__LINK_FRAME__FRAME_ANNOUNCE:
         if ((announce = UNPACK(announce)) != NULL)
             census_announce(shard->roster, edge, announce);
@@ -393,6 +400,10 @@ void handle_frame(struct shard *shard, uint32_t peer, struct span frame)
     }
     if (ignored > 0)
         metrics_add(shard->metrics, ROUTER_METRIC_LINK_UNKNOWN, ignored);
+    struct edge *edge = roster_edge(shard->roster, peer);
+    bool served = shard->serving && edge != NULL && shard->peers[peer].role == KEYS_EDGE;
+    if (served && handle_hot(shard, peer, edge, number, frame, content))
+        return;
     arena_reset(shard->arena);
     if (shard->peers[peer].role == KEYS_ADMIN) {
         handle_admin(shard, peer, number, content);
@@ -402,7 +413,6 @@ void handle_frame(struct shard *shard, uint32_t peer, struct span frame)
         shard_count(shard, ROUTER_METRIC_REFUSED_ROLE);
         return;
     }
-    struct edge *edge = roster_edge(shard->roster, peer);
     if (handle_always(shard, peer, number, content))
         return;
     if (edge == NULL)

@@ -260,7 +260,7 @@ static bool fits(const struct recipient_table *table, const struct lane *lane,
 static bool deliver(struct recipient_table *table, struct message *message,
                     struct lane *const *lanes, const uint64_t *dseqs, uint32_t count)
 {
-    struct hot_link_deliver deliver; /* a kilobyte: filled only as far as it is read */
+    UNINITIALIZED struct hot_link_deliver deliver; /* filled only as far as it is read */
     deliver.to = lanes[0]->to->gid;
     deliver.epoch = 0;
     deliver.class = HOT_CONFIRMED;

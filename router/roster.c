@@ -137,8 +137,8 @@ struct flight_session roster_to_session(const struct presence_record *record, bo
 size_t roster_sessions(const struct roster *roster, uint64_t gid,
                        struct flight_session out[FLIGHT_DEVICES_MAX], bool *unknown)
 {
-    struct presence_record records[RECORDS_MAX];
-    enum roster_worth worth[RECORDS_MAX];
+    UNINITIALIZED struct presence_record records[RECORDS_MAX];
+    UNINITIALIZED enum roster_worth worth[RECORDS_MAX];
     size_t count = roster_list(roster, gid_hash(gid), gid, records, worth, RECORDS_MAX), given = 0;
     *unknown = !roster->all_known;
     for (size_t i = 0; i < count && given < FLIGHT_DEVICES_MAX; i++)
@@ -161,7 +161,7 @@ void roster_keep_dseq(struct roster *roster, uint64_t gid, uint64_t device, uint
 static bool find_session(const struct roster *roster, uint64_t hash, uint64_t gid, uint64_t session,
                          struct presence_record *found)
 {
-    struct presence_record records[RECORDS_MAX];
+    UNINITIALIZED struct presence_record records[RECORDS_MAX];
     size_t count =
         presence_list(roster->presence, presence_slot(hash), hash, gid, records, RECORDS_MAX);
     for (size_t i = 0; i < count && i < RECORDS_MAX; i++) {
