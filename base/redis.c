@@ -3,11 +3,11 @@
 #include "base/address.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/dns.h"
 #include "base/log.h"
 
 #include <errno.h>
 #include <hiredis/read.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -28,7 +28,7 @@
 #define HELLO_COMMANDS_MAX 3u
 #define KEY_MASK ((UINT64_C(1) << 48) - 1)
 
-enum state { STATE_DOWN, STATE_CONNECTING, STATE_HELLO, STATE_UP };
+enum state { STATE_DOWN, STATE_NAMING, STATE_CONNECTING, STATE_HELLO, STATE_UP };
 
 struct pending {
     redis_reply_fn *on_reply;
@@ -56,6 +56,7 @@ struct redis {
     bool want_out;
     bool calling; /* somebody is being called back */
     uint32_t backoff_ms;
+    struct dns *dns;   /* NAMING */
     uint32_t attempts; /* which of a name's addresses is next */
     uint64_t retry_at_ms, connecting_since_ms;
     uint64_t silent_since_ms; /* replies are due and nothing came since; 0: none are due */
@@ -362,52 +363,18 @@ bool redis_address_valid(const char *address)
     return parse_unix(address, &path) || parse_tcp(address, &tcp);
 }
 
-/* The next of the name's addresses: each attempt tries one. */
-static bool resolve(struct redis *redis, struct sockaddr_storage *out, socklen_t *len)
+static void connect_to(struct redis *redis, const struct sockaddr_storage *address, socklen_t len)
 {
-    struct address tcp;
-    bool valid = parse_tcp(redis->address, &tcp);
-    assert(valid);
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
-    struct addrinfo *all;
-    int error = getaddrinfo(tcp.host, tcp.port, &hints, &all);
-    if (error != 0) {
-        snprintf(redis->why, sizeof redis->why, "resolve: %s", gai_strerror(error));
-        return false;
-    }
-    uint32_t count = 0;
-    for (struct addrinfo *one = all; one; one = one->ai_next)
-        count++;
-    struct addrinfo *chosen = all;
-    for (uint32_t i = redis->attempts++ % count; i > 0; i--)
-        chosen = chosen->ai_next;
-    memcpy(out, chosen->ai_addr, chosen->ai_addrlen);
-    *len = chosen->ai_addrlen;
-    freeaddrinfo(all);
-    return true;
-}
-
-static void attempt(struct redis *redis)
-{
-    struct sockaddr_storage address = {0};
-    struct sockaddr_un path;
-    socklen_t len = sizeof path;
-    if (parse_unix(redis->address, &path)) {
-        memcpy(&address, &path, sizeof path);
-    } else if (!resolve(redis, &address, &len)) {
-        lose(redis);
-        return;
-    }
-    int fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         lose_because(redis, "socket", errno);
         return;
     }
-    if (address.ss_family != AF_UNIX) {
+    if (address->ss_family != AF_UNIX) {
         int yes = 1; /* turns are our batches; if it fails we are only slower */
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
     }
-    int result = connect(fd, (const struct sockaddr *)&address, len);
+    int result = connect(fd, (const struct sockaddr *)address, len);
     if (result != 0 && errno != EINPROGRESS) {
         int error = errno;
         close(fd);
@@ -427,6 +394,43 @@ static void attempt(struct redis *redis)
     redis->state = STATE_CONNECTING;
     if (result == 0)
         start_hello(redis);
+}
+
+/* Each attempt tries one of the name's addresses, the next one. */
+static void look(struct redis *redis)
+{
+    struct sockaddr_storage address;
+    socklen_t len;
+    const char *why;
+    enum dns_answer answer = dns_look(redis->dns, redis->attempts, &address, &len, &why);
+    if (answer == DNS_WAITING)
+        return;
+    dns_free(redis->dns);
+    redis->dns = NULL;
+    redis->attempts++;
+    if (answer == DNS_FOUND) {
+        connect_to(redis, &address, len);
+        return;
+    }
+    snprintf(redis->why, sizeof redis->why, "resolve: %s", why);
+    lose(redis);
+}
+
+static void attempt(struct redis *redis)
+{
+    struct sockaddr_un path;
+    struct address tcp;
+    if (parse_unix(redis->address, &path)) {
+        struct sockaddr_storage address = {0};
+        memcpy(&address, &path, sizeof path);
+        connect_to(redis, &address, sizeof path);
+        return;
+    }
+    bool valid = parse_tcp(redis->address, &tcp);
+    assert(valid);
+    redis->dns = dns_ask(tcp.host, tcp.port);
+    redis->state = STATE_NAMING;
+    look(redis);
 }
 
 /* --- bytes ------------------------------------------------------------------------------------ */
@@ -549,6 +553,10 @@ static void on_tick(void *ctx)
             attempt(redis);
         return;
     }
+    if (redis->state == STATE_NAMING) {
+        look(redis);
+        return;
+    }
     uint64_t since_ms =
         redis->state == STATE_CONNECTING ? redis->connecting_since_ms : redis->silent_since_ms;
     if (since_ms == 0 || now_ms - since_ms < redis->timeout_ms)
@@ -594,6 +602,7 @@ void redis_free(struct redis *redis)
     if (!redis)
         return;
     assert(!redis->calling);
+    dns_free(redis->dns);
     if (redis->fd >= 0) {
         loop_unwatch(redis->loop, redis->fd);
         close(redis->fd);

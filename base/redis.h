@@ -2,6 +2,7 @@
  *
  *     DOWN --connect, AUTH, SELECT, PING--> UP --error, timeout--> DOWN, again after 100 ms to 2 s
  *
+ * A host's name is looked up anew for each attempt, by a thread of its own: the loop does not wait.
  * Commands of one turn leave in one write at its end. Replies come in the order of the commands.
  * When the connection is lost every command without a reply is told so with reply NULL, in order,
  * and then on_down is called: whether Redis carried them out is unknown. No command is ever
