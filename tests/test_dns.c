@@ -1,5 +1,5 @@
 /* dns: names are looked up beside the loop, also for Redis. getaddrinfo here is ours: one name is
- * answered when we say so. */
+ * answered when we say so. Threads: yes. */
 #include "base/dns.h"
 #include "base/redis.h"
 
