@@ -6,8 +6,9 @@
 #include "base/wheel.h"
 #include "edge/acceptor.h"
 #include "edge/edge_metrics.h"
-#include "edge/tls.h"
+#include "edge/stream.h"
 #include "proto/client.pb-c.h"
+#include "proto/indices.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -23,7 +24,6 @@
  * else does. */
 #define HANDSHAKES_A_TURN 16u
 #define TICK_MS 50u
-#define READ_MAX TLS_READ_MAX
 #define FULL_NOTICE_MAX 128u
 #define WATCHED_EDGES 0x80u /* told of changes only */
 #define FULL_RECONNECT_MS 5000u
@@ -35,19 +35,16 @@ struct conn {
     struct buf out;              /* not yet written */
     struct buf in;               /* left over by on_bytes */
     struct wheel_timer deadline; /* of the handshake; once open, of a blocked peer's progress */
-    struct ssl_st *tls;          /* NULL: clear */
-    int fd;
+    struct stream stream;
     uint32_t slot;
     uint32_t generation;
     uint8_t listener;
     uint8_t state;
     uint8_t reason; /* why it is CLOSED */
     bool opened;
-    bool touched;        /* is in table->touched */
-    bool blocked;        /* not all of `out` could be written */
-    bool reading_writes; /* TLS wants to write before it reads on */
-    bool writing_reads;  /* TLS wants to read before it writes on */
-    uint8_t watched;     /* EPOLLIN, EPOLLOUT, WATCHED_EDGES */
+    bool touched;    /* is in table->touched */
+    bool blocked;    /* not all of `out` could be written */
+    uint8_t watched; /* EPOLLIN, EPOLLOUT, WATCHED_EDGES */
 };
 
 static_assert(sizeof(struct conn) <= 112, "a conn must stay small");
@@ -65,9 +62,8 @@ struct conn_table {
     uint32_t last_generation;
     uint32_t handshakes_left; /* in this turn */
 
-    uint32_t *touched; /* slots of conns that the end of the turn must look at */
-    uint32_t touched_count, touched_room;
-    uint64_t ended_us; /* the turn, by its time, whose end has been dealt with */
+    struct indices touched; /* slots of conns that the end of the turn must look at */
+    uint64_t ended_us;      /* the turn, by its time, whose end has been dealt with */
 
     struct acceptor *acceptor;
     size_t full_notice_len;
@@ -98,12 +94,7 @@ static void touch(struct conn_table *table, struct conn *conn)
     if (conn->touched)
         return;
     conn->touched = true;
-    if (table->touched_count == table->touched_room) {
-        table->touched_room = table->touched_room == 0 ? 64 : table->touched_room * 2;
-        table->touched = realloc(table->touched, table->touched_room * sizeof *table->touched);
-        assert(table->touched != NULL);
-    }
-    table->touched[table->touched_count++] = conn->slot;
+    indices_add(&table->touched, conn->slot);
     /* Somebody who ends the turn after us, or who is outside of any turn, must not wait for the
      * next event. */
     if (table->ended_us == loop_now_us(table->loop))
@@ -124,20 +115,20 @@ static uint32_t events_of(const struct conn *conn)
 /* As if it had not been told of yet, what there is now is told in the next turn. */
 static void rewatch(struct conn_table *table, struct conn *conn)
 {
-    loop_rewatch(table->loop, conn->fd, table->source, key_of(conn), events_of(conn));
+    loop_rewatch(table->loop, conn->stream.fd, table->source, key_of(conn), events_of(conn));
 }
 
 /* Only for what TLS can go on with: a peer that keeps it waiting for the other must not make us
  * spin. */
 static void watch(struct conn_table *table, struct conn *conn)
 {
-    uint8_t events = conn->reading_writes ? EPOLLOUT : EPOLLIN;
-    if (conn->blocked && !conn->writing_reads)
+    uint8_t events = conn->stream.reading_writes ? EPOLLOUT : EPOLLIN;
+    if (conn->blocked && !conn->stream.writing_reads)
         events |= EPOLLOUT;
     /* Otherwise the kernel would look at each socket twice, once to say that there is something to
      * read and once to find that nothing is left. What only reads knows when it has not read all.
      */
-    if (conn->state == CONN_OPEN && !conn->reading_writes && !conn->blocked)
+    if (conn->state == CONN_OPEN && !conn->stream.reading_writes && !conn->blocked)
         events |= WATCHED_EDGES;
     if (events == conn->watched)
         return;
@@ -153,42 +144,7 @@ static void begin_close(struct conn_table *table, struct conn *conn, enum end_re
     touch(table, conn);
 }
 
-static enum end_reason reason_of_errno(int error)
-{
-    return error == ECONNRESET || error == EPIPE ? END_PEER_LEFT : END_IO_ERROR;
-}
-
 /* ---- writing ---- */
-
-static enum end_reason write_clear(struct conn *conn, size_t *taken)
-{
-    struct span bytes = buf_span(&conn->out);
-    ssize_t sent = send(conn->fd, bytes.at, bytes.len, MSG_NOSIGNAL);
-    if (sent < 0) {
-        *taken = 0;
-        return errno == EAGAIN || errno == EINTR || errno == ENOBUFS ? END_NONE
-                                                                     : reason_of_errno(errno);
-    }
-    *taken = (size_t)sent;
-    return END_NONE;
-}
-
-static enum end_reason write_tls(struct conn_table *table, struct conn *conn, size_t *taken,
-                                 bool *moved)
-{
-    enum tls_status status =
-        tls_write(table->tls, conn->tls, conn->fd, buf_span(&conn->out), taken, moved);
-    conn->writing_reads = status == TLS_WANT_READ;
-    switch (status) {
-    case TLS_ENDED:
-        return END_PEER_LEFT;
-    case TLS_BROKEN:
-    case TLS_FAILED:
-        return END_IO_ERROR;
-    default:
-        return END_NONE;
-    }
-}
 
 /* Writes what the socket takes of the queue; whether it took anything. Does not watch for more, nor
  * close. */
@@ -199,9 +155,8 @@ static enum end_reason write_queue(struct conn_table *table, struct conn *conn, 
         return END_NONE;
     size_t taken;
     enum end_reason reason =
-        conn->tls == NULL ? write_clear(conn, &taken) : write_tls(table, conn, &taken, moved);
+        stream_write(&conn->stream, table->tls, buf_span(&conn->out), &taken, moved);
     buf_consume(&conn->out, taken, 0);
-    *moved |= taken > 0;
     metrics_add(table->metrics, EDGE_METRIC_WRITES, 1);
     metrics_add(table->metrics, EDGE_METRIC_BYTES_OUT, taken);
     return reason;
@@ -260,7 +215,7 @@ void conn_close(struct conn_table *table, struct conn_id id, enum end_reason rea
 static void end_orderly(struct conn_table *table, int fd)
 {
     (void)shutdown(fd, SHUT_WR);
-    (void)recv(fd, table->bytes, READ_MAX, MSG_DONTWAIT);
+    (void)recv(fd, table->bytes, STREAM_READ_MAX, MSG_DONTWAIT);
     close(fd);
 }
 
@@ -280,15 +235,15 @@ static void end_socket(struct conn_table *table, struct conn *conn)
         sound = write_queue(table, conn, &moved) == END_NONE;
     }
     bool all = buf_len(&conn->out) == 0;
-    if (conn->tls != NULL) {
+    if (conn->stream.tls != NULL) {
         if (sound && all && conn->opened)
-            tls_say_end(table->tls, conn->tls, conn->fd);
-        tls_free_stream(conn->tls);
+            tls_say_end(table->tls, conn->stream.tls, conn->stream.fd);
+        tls_free_stream(conn->stream.tls);
     }
     if (all)
-        end_orderly(table, conn->fd);
+        end_orderly(table, conn->stream.fd);
     else
-        end_abruptly(conn->fd);
+        end_abruptly(conn->stream.fd);
 }
 
 static void release(struct conn_table *table, struct conn *conn)
@@ -314,47 +269,20 @@ static void on_turn_end(void *ctx)
 {
     struct conn_table *table = ctx;
     /* on_closed may touch others, so the list grows under our hands. */
-    for (uint32_t i = 0; i < table->touched_count; i++) {
-        struct conn *conn = conn_at(table, table->touched[i]);
+    for (uint32_t i = 0; i < table->touched.count; i++) {
+        struct conn *conn = conn_at(table, table->touched.at[i]);
         if (conn->state == CONN_OPEN)
             (void)flush(table, conn);
         conn->touched = false;
         if (conn->state == CONN_CLOSED)
             finish_close(table, conn);
     }
-    table->touched_count = 0;
+    table->touched.count = 0;
     table->handshakes_left = HANDSHAKES_A_TURN;
     table->ended_us = loop_now_us(table->loop);
 }
 
 /* ---- reading ---- */
-
-/* `drained`: the socket has nothing more, but perhaps the peer's end. */
-static enum end_reason read_clear(struct conn *conn, uint8_t *at, size_t *got, bool *drained)
-{
-    ssize_t n = recv(conn->fd, at, READ_MAX, 0);
-    *got = n > 0 ? (size_t)n : 0;
-    *drained = n < READ_MAX && (n >= 0 || errno == EAGAIN);
-    if (n == 0)
-        return END_PEER_LEFT;
-    return n > 0 || errno == EAGAIN || errno == EINTR ? END_NONE : reason_of_errno(errno);
-}
-
-static enum end_reason read_tls(struct conn_table *table, struct conn *conn, uint8_t *at,
-                                size_t *got, bool *drained)
-{
-    enum tls_status status = tls_read(table->tls, conn->tls, conn->fd, at, got, drained);
-    conn->reading_writes = status == TLS_WANT_WRITE;
-    switch (status) {
-    case TLS_ENDED:
-        return END_PEER_LEFT;
-    case TLS_BROKEN:
-    case TLS_FAILED:
-        return END_IO_ERROR;
-    default:
-        return END_NONE;
-    }
-}
 
 /* Offers what was left over and the `got` bytes that follow it in table->bytes, and keeps what is
  * not used. */
@@ -384,8 +312,7 @@ static void read_some(struct conn_table *table, struct conn *conn, uint32_t even
     size_t left = buf_len(&conn->in), got;
     uint8_t *at = table->bytes + left;
     bool drained;
-    enum end_reason reason = conn->tls == NULL ? read_clear(conn, at, &got, &drained)
-                                               : read_tls(table, conn, at, &got, &drained);
+    enum end_reason reason = stream_read(&conn->stream, table->tls, at, &got, &drained);
     if (got > 0) {
         metrics_add(table->metrics, EDGE_METRIC_BYTES_IN, got);
         if (left > 0)
@@ -417,8 +344,8 @@ static void shake_hands(struct conn_table *table, struct conn *conn)
     if (table->handshakes_left == 0)
         return; /* it is still ready in the next turn */
     table->handshakes_left--;
-    enum tls_status status = tls_handshake(table->tls, conn->tls, conn->fd);
-    conn->reading_writes = status == TLS_WANT_WRITE;
+    enum tls_status status = tls_handshake(table->tls, conn->stream.tls, conn->stream.fd);
+    conn->stream.reading_writes = status == TLS_WANT_WRITE;
     switch (status) {
     case TLS_OK:
         metrics_add(table->metrics, EDGE_METRIC_HANDSHAKES, 1);
@@ -456,10 +383,11 @@ static void on_conn_ready(void *ctx, uint64_t key, uint32_t events)
         shake_hands(table, conn);
         return;
     }
-    if (conn->state == CONN_OPEN && (events & ~(uint32_t)EPOLLOUT || conn->reading_writes))
+    if (conn->state == CONN_OPEN && (events & ~(uint32_t)EPOLLOUT || conn->stream.reading_writes))
         read_some(table, conn, events);
     /* TLS may have waited for a read before it could write. */
-    if (conn->state == CONN_OPEN && conn->blocked && (events & EPOLLOUT || conn->tls != NULL))
+    if (conn->state == CONN_OPEN && conn->blocked &&
+        (events & EPOLLOUT || conn->stream.tls != NULL))
         touch(table, conn);
 }
 
@@ -489,11 +417,11 @@ static void on_socket(void *ctx, uint32_t listener, bool tls, int fd)
         table->last_generation = 1;
     conn->generation = table->last_generation;
     conn->slot = slot;
-    conn->fd = fd;
+    conn->stream.fd = fd;
     conn->listener = (uint8_t)listener;
     conn->watched = tls ? EPOLLIN : EPOLLIN | WATCHED_EDGES;
     if (!loop_watch(table->loop, fd, table->source, key_of(conn), events_of(conn)) ||
-        (tls && (conn->tls = tls_stream(table->tls)) == NULL)) {
+        (tls && (conn->stream.tls = tls_stream(table->tls)) == NULL)) {
         release(table, conn);
         turn_away(table, fd, tls);
         return;
@@ -587,7 +515,7 @@ struct conn_table *conn_table_new(struct loop *loop, const struct conn_options *
     table->options.tls_certificate = table->options.tls_key = NULL;
     table->wheel = wheel_new(loop_now_ms(loop));
     pool_init(&table->conns, sizeof(struct conn), options->conns_max);
-    table->bytes = malloc((size_t)options->in_bytes_max + READ_MAX);
+    table->bytes = malloc((size_t)options->in_bytes_max + STREAM_READ_MAX);
     assert(table->bytes != NULL);
     table->handshakes_left = HANDSHAKES_A_TURN;
     make_full_notice(table);
@@ -609,14 +537,14 @@ void conn_table_free(struct conn_table *table)
         struct conn *conn = conn_at(table, slot);
         if (conn->state == CONN_FREE)
             continue;
-        tls_free_stream(conn->tls);
-        close(conn->fd);
+        tls_free_stream(conn->stream.tls);
+        close(conn->stream.fd);
         release(table, conn);
     }
     pool_free(&table->conns);
     wheel_free(table->wheel);
     tls_free(table->tls);
-    free(table->touched);
+    free(table->touched.at);
     free(table->bytes);
     free(table);
 }
@@ -632,7 +560,7 @@ const char *conn_peer(struct conn_table *table, struct conn_id id, char out[64])
     socklen_t len = sizeof at;
     const struct conn *conn = find(table, id);
     if (conn != NULL)
-        (void)getpeername(conn->fd, (struct sockaddr *)&at, &len);
+        (void)getpeername(conn->stream.fd, (struct sockaddr *)&at, &len);
     acceptor_format(&at, out);
     return out;
 }
