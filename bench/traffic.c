@@ -19,7 +19,7 @@
 #define AWAY_NS (100 * NS_PER_MS)
 /* Each slot is looked at once in that time. */
 #define SWEEP_NS (200 * NS_PER_MS)
-#define WAIT_NS (20 * NS_PER_MS)
+#define WAIT_NS (50 * NS_PER_MS)
 /* What is due goes out in portions, so that answers are read in between. */
 #define SENDS_PER_TURN 512u
 #define CONFIRMED_PER_USER 32u
