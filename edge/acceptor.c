@@ -14,6 +14,9 @@
 
 #define LISTENERS_MAX 64u
 #define ACCEPTS_A_TURN 64u
+/* Half as many as the steps of handshakes that conn takes in a turn, and a handshake has two: who
+ * is not accepted yet waits in the kernel, where no deadline runs. */
+#define TLS_ACCEPTS_A_TURN 8u
 #define PAUSE_MS 100u
 
 struct listener {
@@ -167,7 +170,8 @@ static void on_ready(void *ctx, uint64_t key, uint32_t events)
     (void)events;
     struct acceptor *acceptor = ctx;
     const struct listener *listener = &acceptor->listeners[key];
-    for (uint32_t i = 0; i < ACCEPTS_A_TURN; i++) {
+    uint32_t accepts = listener->tls ? TLS_ACCEPTS_A_TURN : ACCEPTS_A_TURN;
+    for (uint32_t i = 0; i < accepts; i++) {
         if (listener->fd < 0 || acceptor->again_ms != 0)
             return;
         int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);

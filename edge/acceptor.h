@@ -1,8 +1,9 @@
 /* acceptor: the listeners of one table of conns, and the sockets that come in by them.
  *
- * At most 64 accepts a turn and listener. When descriptors or memory run out (EMFILE and its kin),
- * accepting pauses for 100 ms and is counted. What is set on a listener the kernel hands down to
- * what it accepts: TCP_NODELAY and, if asked for, SO_SNDBUF.
+ * At most 64 accepts a turn and listener, 8 where TLS is spoken, so that no more come than can
+ * shake hands in time. When descriptors or memory run out (EMFILE and its kin), accepting pauses
+ * for 100 ms and is counted. What is set on a listener the kernel hands down to what it accepts:
+ * TCP_NODELAY and, if asked for, SO_SNDBUF.
  */
 #ifndef EDGE_ACCEPTOR_H
 #define EDGE_ACCEPTOR_H

@@ -1,4 +1,5 @@
 /* acceptor: what becomes of new clients when descriptors run short. Behind a whole conn table. */
+#include "edge/acceptor.h"
 #include "tests/conn_world.h"
 
 #include <sys/resource.h>
@@ -98,11 +99,52 @@ static void running_out_of_descriptors_pauses_and_does_not_spin(void **state)
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 0);
 }
+
+struct came {
+    uint32_t clear, tls;
+};
+
+static void on_socket(void *ctx, uint32_t listener, bool tls, int fd)
+{
+    (void)listener;
+    struct came *came = ctx;
+    came->tls += tls;
+    came->clear += !tls;
+    close(fd);
+}
+
+/* Else their time to shake hands would be over before it is their turn. */
+static void who_cannot_shake_hands_yet_waits_in_the_kernel(void **state)
+{
+    struct world *world = *state;
+    struct came came = {0};
+    struct acceptor *acceptor = acceptor_new(world->loop, world->metrics, on_socket, &came);
+    int fds[40];
+    for (int i = 0; i < 2; i++) {
+        struct acceptor_address address;
+        const char *text = i == 0 ? "tcp://127.0.0.1:0" : "tls://127.0.0.1:0";
+        assert_true(acceptor_parse(text, &address));
+        uint32_t listener = acceptor_listen(acceptor, &address, text, 0);
+        for (int j = 0; j < 20; j++)
+            fds[20 * i + j] = dial_port(acceptor_port(acceptor, listener), 0);
+    }
+    loop_turn(world->loop, 1000);
+    assert_int_equal(came.clear, 20);
+    assert_int_equal(came.tls, 8);
+    loop_turn(world->loop, 1000);
+    assert_int_equal(came.tls, 16);
+    AWAIT(world, came.tls == 20);
+    for (int i = 0; i < 40; i++)
+        close(fds[i]);
+    acceptor_free(acceptor);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(the_last_descriptors_are_not_for_clients, set_up_few_descriptors),
         TEST(running_out_of_descriptors_pauses_and_does_not_spin, set_up),
+        TEST(who_cannot_shake_hands_yet_waits_in_the_kernel, set_up),
     };
     return cmocka_run_group_tests_name("acceptor", tests, NULL, NULL);
 }
