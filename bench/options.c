@@ -33,7 +33,7 @@ struct option {
 };
 
 #define AT(field) offsetof(struct options, field)
-#define USERS_MAX (1u << 22)
+#define USERS_MAX (1u << 26)
 
 static const struct option table[] = {
     {"target", KIND_TARGET, true, AT(target), 0, 0, "lahar", "what is driven"},
@@ -79,6 +79,14 @@ static const struct option table[] = {
     {"redis-pid", KIND_PIDS, true, AT(redis), 0, 0, NULL, "Redis behind them, counted apart"},
     {"redis-names", KIND_NAMES, true, AT(redis), 0, 0, NULL, "the same by names of programs"},
     {"listen", KIND_TEXT, false, AT(listen), 0, 0, "127.0.0.1:7799", "where the relay listens"},
+    {"redis-address", KIND_TEXT, false, AT(redis_address), 0, 0, "unix:redis.sock",
+     "unix:PATH or tcp:HOST:PORT; presence of other shards must not be in it"},
+    {"slots", KIND_NUMBER, false, AT(slots), 0, 16384, "0",
+     "only users of so many of the 16384 slots, which then lie as many more do; 0: all"},
+    {"p99-us", KIND_NUMBER, false, AT(p99_us), 10, 60000000, "5000",
+     "microseconds that 99 % of the messages may take"},
+    {"kill-pid", KIND_NUMBER, false, AT(kill_pid), 2, 1u << 22, NULL,
+     "the server process that is killed"},
     {"label", KIND_TEXT, true, AT(label), 0, 0, "", "a text that the result carries"},
     {"json", KIND_FLAG, true, AT(json), 0, 0, NULL, "print one JSON object"},
 };

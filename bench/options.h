@@ -12,10 +12,10 @@
 struct options {
     const char *workload;
     const struct target *target;
-    const char *servers, *ca, *site, *key, *cluster, *device, *listen, *label;
+    const char *servers, *ca, *site, *key, *cluster, *device, *listen, *label, *redis_address;
     enum hot_class message_class;
     struct cost_pids pids, redis;
-    uint32_t users, first, devices, processes, sources;
+    uint32_t users, first, devices, processes, sources, slots, p99_us, kill_pid;
     uint32_t in_flight, think_ms, bytes, seconds, warmup, logins_at_once, login_timeout;
     double rate, offline_share;
     bool even, json;

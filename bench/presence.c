@@ -2,7 +2,7 @@
 
 #include "base/log.h"
 #include "bench/bed.h"
-#include "bench/cost.h"
+#include "bench/json.h"
 #include "proto/gid.h"
 
 #include <stdio.h>
@@ -17,8 +17,31 @@
 #define SAY_NS UINT64_C(1000000000)
 #define REST_MS 12000u /* jemalloc keeps free pages for up to 10 s */
 
+struct plan {
+    const char *redis_address;
+    pid_t redis; /* its process */
+    uint64_t users;
+    uint32_t devices; /* of each */
+    /* Only users of slots below it; 0: of all. With a sixteenth of the slots, three million records
+     * lie as fifty million do in all. */
+    uint32_t slots;
+};
+
+struct figures {
+    uint64_t records;                     /* after the changes */
+    bool whole;                           /* each record came back */
+    double redis_bytes, redis_used_bytes; /* a record: resident, and by INFO used_memory */
+    double router_bytes;                  /* resident, a record, while all are in */
+    double table_bytes;                   /* of them those of presence's own tables */
+    double fill_writes, change_writes;    /* a second of Redis's CPU, that of all its threads */
+    double fill_s, change_s, load_s, restart_s;
+    double fill_cpu_us, change_cpu_us, load_cpu_us; /* of ours, a record; those who log in too */
+    double load_records;                            /* a second */
+    uint64_t dropped;
+};
+
 struct run {
-    const struct presence_plan *plan;
+    const struct plan *plan;
     struct bed *bed;
     uint64_t device[DEVICES_MAX];
     uint64_t records;
@@ -53,10 +76,10 @@ static uint64_t next_random(struct run *run)
 
 static void say(struct run *run, const char *phase, uint64_t done, uint64_t of)
 {
-    if (run->plan->say == NULL || (done < of && now_ns() - run->said_ns < SAY_NS))
+    if (!isatty(STDERR_FILENO) || (done < of && now_ns() - run->said_ns < SAY_NS))
         return;
     run->said_ns = now_ns();
-    run->plan->say(phase, done, of);
+    fprintf(stderr, "%-6s %llu of %llu\n", phase, (unsigned long long)done, (unsigned long long)of);
 }
 
 /* --- records ---------------------------------------------------------------------------------- */
@@ -191,8 +214,7 @@ static double cpu_us_each(const struct mark *before, const struct mark *after, u
     return ratio((double)(after->own_ns - before->own_ns) / 1e3, (double)each);
 }
 
-static void weigh(struct run *run, const struct mark *empty, uint64_t used,
-                  struct presence_figures *figures)
+static void weigh(struct run *run, const struct mark *empty, uint64_t used, struct figures *figures)
 {
     double records = (double)run->records;
     bed_rest(run->bed, REST_MS);
@@ -204,10 +226,9 @@ static void weigh(struct run *run, const struct mark *empty, uint64_t used,
         ratio(grown(used, bed_redis_info(run->bed, "memory", "used_memory")), records);
 }
 
-static void measure(struct run *run, struct presence_figures *figures)
+static void measure(struct run *run, struct figures *figures)
 {
-    const struct presence_plan *plan = run->plan;
-    uint64_t changes = plan->changes > 0 ? plan->changes : (run->records + 9) / 10;
+    uint64_t changes = (run->records + 9) / 10;
     uint64_t used = bed_redis_info(run->bed, "memory", "used_memory");
     struct mark empty = take_mark(run);
     fill(run);
@@ -226,7 +247,7 @@ static void measure(struct run *run, struct presence_figures *figures)
     figures->whole = as_it_was(run, &figures->records);
 }
 
-static void reload(struct run *run, struct presence_figures *figures)
+static void reload(struct run *run, struct figures *figures)
 {
     uint64_t before = figures->records;
     say(run, "reload", 0, before);
@@ -256,7 +277,7 @@ static void choose_users(struct run *run)
             run->gid[user++] = gid;
 }
 
-void presence_measure(const struct presence_plan *plan, struct presence_figures *figures)
+static void measure_all(const struct plan *plan, struct figures *figures)
 {
     struct run run = {.plan = plan, .records = plan->users * plan->devices, .random = 1};
     assert(plan->devices > 0 && plan->devices <= DEVICES_MAX && plan->users > 0);
@@ -282,4 +303,70 @@ void presence_measure(const struct presence_plan *plan, struct presence_figures 
     free(run.gid);
     free(run.session);
     free(run.edge);
+}
+
+/* --- the workload ----------------------------------------------------------------------------- */
+
+static void print_json(const void *ctx)
+{
+    const struct figures *figures = ctx;
+    printf(",\"presence\":{\"records\":%llu", (unsigned long long)figures->records);
+    printf(",\"whole\":%s", figures->whole ? "true" : "false");
+    json_real("redis_bytes_per_record", figures->redis_bytes);
+    json_real("redis_used_bytes_per_record", figures->redis_used_bytes);
+    json_real("writes_per_redis_cpu_second", figures->fill_writes);
+    json_real("changes_per_redis_cpu_second", figures->change_writes);
+    json_real("router_bytes_per_session", figures->router_bytes);
+    json_real("router_table_bytes_per_session", figures->table_bytes);
+    json_real("load_records_per_second", figures->load_records);
+    json_real("load_cpu_us_per_record", figures->load_cpu_us);
+    json_real("login_cpu_us", figures->fill_cpu_us);
+    json_real("change_cpu_us", figures->change_cpu_us);
+    json_real("fill_seconds", figures->fill_s);
+    json_real("change_seconds", figures->change_s);
+    json_real("load_seconds", figures->load_s);
+    json_real("restart_seconds", figures->restart_s);
+    json_count("dropped_writes", figures->dropped);
+    printf("}");
+}
+
+static void print_text(const void *ctx)
+{
+    const struct figures *figures = ctx;
+    printf("  %llu records; %s\n", (unsigned long long)figures->records,
+           figures->whole ? "after the restart each was there" : "NOT ALL CAME BACK");
+    printf("  bytes a record: Redis %.1f resident (%.1f used), router %.1f resident (%.1f in "
+           "tables)\n",
+           figures->redis_bytes, figures->redis_used_bytes, figures->router_bytes,
+           figures->table_bytes);
+    printf("  writes a CPU second of Redis: logins %.0f, changes %.0f; %.1f s and %.1f s\n",
+           figures->fill_writes, figures->change_writes, figures->fill_s, figures->change_s);
+    printf("  loaded: %.0f records/s, %.2f s; whole restart %.2f s\n", figures->load_records,
+           figures->load_s, figures->restart_s);
+    printf("  own CPU us: a login %.2f, a change %.2f, a record loaded %.2f\n",
+           figures->fill_cpu_us, figures->change_cpu_us, figures->load_cpu_us);
+}
+
+enum workload_end presence_lead(struct lead *lead)
+{
+    static struct figures figures; /* the report is printed later */
+    const struct options *options = lead_options(lead);
+    struct report *report = lead_report(lead);
+    if (options->redis.count != 1)
+        log_die("--redis-pid: the process of that Redis, which must have no presence in it yet");
+    if (options->devices > DEVICES_MAX)
+        log_die("--devices: at most %u", DEVICES_MAX);
+    log_set_level(LOG_WARN);
+    report_begin(options, NULL, &report->measured);
+    measure_all(&(struct plan){.redis_address = options->redis_address,
+                               .redis = options->redis.pid[0],
+                               .users = options->users,
+                               .devices = options->devices,
+                               .slots = options->slots},
+                &figures);
+    report_end(options, NULL, &report->measured);
+    report->more.json = print_json;
+    report->more.text = print_text;
+    report->more.ctx = &figures;
+    return figures.whole && figures.dropped == 0 ? lead_end(lead) : WORKLOAD_BROKEN;
 }

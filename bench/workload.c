@@ -3,7 +3,10 @@
 #include "bench/connect.h"
 #include "bench/idle.h"
 #include "bench/lead.h"
+#include "bench/presence.h"
 #include "bench/relay.h"
+#include "bench/search.h"
+#include "bench/storm.h"
 #include "bench/traffic.h"
 #include "bench/unicast.h"
 
@@ -21,6 +24,12 @@ static const struct workload workloads[] = {
      traffic_hold, idle_lead},
     {"connect", "users log in, leave and log in again: logins per second", "", false,
      traffic_come_and_go, connect_lead},
+    {"search", "the highest rate of an open loop that keeps a p99", "rate even p99-us", false,
+     traffic_member, search_lead},
+    {"storm", "a server process is killed, and all its users return to the others",
+     OPEN_LOOP "kill-pid", true, traffic_hold, storm_lead},
+    {"presence", "a shard in this process and a real Redis: what a record costs, loading",
+     "redis-address slots", false, NULL, presence_lead},
     {"relay", "a server, not a workload: the floor to compare with", "listen", false, NULL,
      serve_relay},
 };
