@@ -435,10 +435,20 @@ static void open_signer(struct crowd *crowd)
         log_die("--key: %s", why);
 }
 
+/* `conn` is counted over all processes. */
+static uint8_t home_of(const struct crowd *crowd, uint32_t conn)
+{
+    return (uint8_t)(conn % net_servers(crowd->net));
+}
+
+uint8_t crowd_home(const struct crowd *crowd, uint32_t user, uint32_t device)
+{
+    return home_of(crowd, user * crowd->options.devices + device);
+}
+
 static void make_seats(struct crowd *crowd)
 {
     const struct crowd_options *options = &crowd->options;
-    uint32_t servers = net_servers(crowd->net);
     crowd->own_seats = options->users * options->devices;
     crowd->seat_count = crowd->own_seats + options->gone;
     crowd->seats = calloc(crowd->seat_count, sizeof *crowd->seats);
@@ -447,8 +457,7 @@ static void make_seats(struct crowd *crowd)
     assert(crowd->seats != NULL && crowd->logins != NULL && crowd->free_logins != NULL);
     for (uint32_t i = 0; i < crowd->seat_count; i++) {
         crowd->seats[i].login = NO_PLACE;
-        crowd->seats[i].server =
-            (uint8_t)(((uint64_t)options->first * options->devices + i) % servers);
+        crowd->seats[i].server = home_of(crowd, options->first * options->devices + i);
     }
     for (uint32_t i = 0; i < options->logins_at_once; i++)
         crowd->free_logins[crowd->free_count++] = (uint16_t)i;

@@ -73,6 +73,9 @@ void crowd_send(struct crowd *crowd, uint32_t user, uint32_t device, const struc
                 uint32_t tag);
 MUST_CHECK bool crowd_is_online(const struct crowd *crowd, uint32_t user, uint32_t device);
 
+/* The server that his device logs in on at first; after a loss it is another one. */
+uint8_t crowd_home(const struct crowd *crowd, uint32_t user, uint32_t device);
+
 uint64_t crowd_now_ns(const struct crowd *crowd);
 /* Reads the clock now. */
 uint64_t crowd_clock_ns(struct crowd *crowd);

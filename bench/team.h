@@ -86,9 +86,9 @@ MUST_CHECK enum team_watched team_watch(struct team *team, enum team_stand stand
 const char *team_why(const struct team *team);
 
 void team_sum(const struct team *team, struct team_counts *sum);
-/* Adds a window's histograms, those of how late the generators were, of logins, or of coming back.
- */
-enum team_hist { TEAM_LATE, TEAM_LOGINS, TEAM_BACK, TEAM_HISTS };
+/* Adds a window's histograms, or those of how late the generators were, of logins, of coming back,
+ * and, if users come back, of messages between those who never had to. */
+enum team_hist { TEAM_LATE, TEAM_LOGINS, TEAM_BACK, TEAM_STAYED, TEAM_HISTS };
 void team_merge_window(const struct team *team, uint32_t window, struct hist *into);
 void team_merge(const struct team *team, enum team_hist which, struct hist *into);
 void team_clear_window(struct team *team, uint32_t window);

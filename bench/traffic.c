@@ -175,12 +175,21 @@ static void think(struct traffic *traffic, uint32_t user)
 
 /* --- how messages end ------------------------------------------------------------------------- */
 
-static void count_latency(struct traffic *traffic, uint64_t due_ns)
+static bool stayed(const struct traffic *traffic, uint32_t user)
+{
+    return user < team_shape(traffic->member->team)->users &&
+           team_where(traffic->member->team, user) == crowd_home(traffic->crowd, user, 0);
+}
+
+static void count_latency(struct traffic *traffic, uint64_t due_ns, uint32_t a, uint32_t b)
 {
     struct hist *window = member_window(traffic->member, due_ns);
-    uint64_t now = crowd_now_ns(traffic->crowd);
-    if (window)
-        hist_add(window, now > due_ns ? now - due_ns : 0);
+    uint64_t now = crowd_now_ns(traffic->crowd), ns = now > due_ns ? now - due_ns : 0;
+    if (!window)
+        return;
+    hist_add(window, ns);
+    if (traffic->options->comes_back && stayed(traffic, a) && stayed(traffic, b))
+        hist_add(&traffic->member->hists[TEAM_STAYED], ns);
 }
 
 /* For the sender the message has come to its end: in a closed loop he writes the next one. */
@@ -274,7 +283,7 @@ static void on_deliver(void *ctx, uint32_t user, uint32_t device, const struct h
     if (!is_ephemeral(traffic))
         return;
     traffic->counts->completed++;
-    count_latency(traffic, stamp.sent_ns);
+    count_latency(traffic, stamp.sent_ns, stamp.sender, user);
     if (owner == member->index)
         arrived(traffic, stamp.number);
     else if (!traffic->open_loop)
@@ -300,7 +309,7 @@ static void on_ack(void *ctx, uint32_t user, uint32_t tag, const struct hot_ack 
     struct book_slot *slot = answered(traffic, user, tag, ack->cmid);
     if (!slot)
         return;
-    count_latency(traffic, slot->sent_ns);
+    count_latency(traffic, slot->sent_ns, user, slot->recipient);
     book_close_acked(traffic->book, slot, crowd_now_ns(traffic->crowd));
     ended(traffic, user);
 }
