@@ -2,9 +2,7 @@
 
 import argparse
 import os
-import shlex
 import sys
-import time
 
 import cases
 import render
@@ -76,6 +74,8 @@ class Comparison:
             stand.say(f"  {case.name:18} {server.name:14} {trouble}")
             return
         result.update(case=case.name, server=server.name, round=round_number)
+        if server.name in ("lahar", "mosquitto"):
+            self.stand.commands[f"generator, {case.name}, {server.name}"] = self.stand.last_command
         self.results.append(result)
         self.promises[server.name] = server.promises
         parts = []
@@ -139,12 +139,6 @@ def save(options, comparison, session):
     stand.save("compare", results, about)
 
 
-def session_of(options, the_stand, date):
-    return {"id": date, "date": date, "commit": stand.commit_of(stand.ROOT), "machine": stand.machine(),
-            "versions": stand.versions(the_stand.build), "command": shlex.join(["bench/compare", *sys.argv[1:]]),
-            "seconds": options.seconds, "commands": the_stand.commands}
-
-
 def conclude(comparison):
     rows = render.goal_rows(comparison.results)
     if rows:
@@ -168,10 +162,9 @@ def main():
     by_name = {case.name: case for case in cases.CASES}
     some_cases = [by_name[name] for name in chosen(by_name, options.cases)]
     names = chosen(cases.EVERYBODY, options.servers)
-    date = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     with stand.Stand(build_folder, options.port, keep=options.keep) as the_stand:
         comparison = Comparison(options, the_stand)
-        session = session_of(options, the_stand, date)
+        session = stand.session(the_stand, "bench/compare", sys.argv[1:], peers=True)
         held = [case for case in some_cases if case.workload == "idle"]
         played = [case for case in some_cases if case.workload != "idle"]
         if played:

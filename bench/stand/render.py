@@ -152,9 +152,11 @@ def session_text(session):
              "Versions: " + ", ".join(f"{name} {version}" for name, version in names.items()) + ".", "",
              f"    {session['command']}", ""]
     if session.get("commands"):
-        lines += ["Servers, as they were started:", "", "```"]
+        lines += ["<details><summary>What was started, and the servers' settings</summary>", "", "```"]
         lines += [f"{name}: {command}" for name, command in session["commands"].items()]
-        lines += ["```", ""]
+        for name, text in session.get("configurations", {}).items():
+            lines += ["", f"# {name}", *text]
+        lines += ["```", "", "</details>", ""]
     return "\n".join(lines)
 
 
@@ -196,16 +198,17 @@ def scale_section():
         groups = {}
         for result in results:
             if result["curve"] == kind:
-                groups.setdefault((result[key], result["class"]), []).append(result)
-        return [[f"{size:,}", klass, spread([r["per_cpu_second"] for r in group], 0), spread([r["per_second"] for r in group], 0),
-                 spread([r["latency_us"]["p50"] for r in group], 0), spread([r["latency_us"]["p99"] for r in group], 0)]
-                for (size, klass), group in sorted(groups.items())]
-    head = ["", "class", "messages per CPU second", "messages/s", "p50, µs", "p99, µs"]
+                work = result["class"].upper() + (f" x {result['in_flight']}" if result["in_flight"] else
+                                                  f", {number(result['open_loop_rate'])} messages/s")
+                groups.setdefault((work, result[key]), []).append(result)
+        return [[work, f"{size:,}", *(spread([cases.value_of(r, measure) for r in group], 0) for measure in ("rate", "p50", "p99"))]
+                for (work, size), group in sorted(groups.items())]
+    head = ["", "", "messages per CPU second", "p50, µs", "p99, µs"]
     text = "## As it grows\n\n"
     for kind, key, title in (("shards", "shards", "Shards"), ("connections", "users", "Connections")):
         found = rows(kind, key)
         if found:
-            text += f"### {title}\n\n" + table(head, found, right_from=2) + "\n"
+            text += f"### {title}\n\n" + table(head, found) + "\n"
     return text + "### How\n\n" + "\n".join(session_text(session) for session in about["sessions"]) + "\n"
 
 

@@ -86,7 +86,16 @@ def machine():
     }
 
 
-def versions(build_folder, peers=True):
+def session(the_stand, program, options, peers=False):
+    """What there is to say about the results of this run of a script; commands are filled in as they are given."""
+    options = [option.replace(the_stand.build, "$BUILD") for option in options]
+    date = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    return {"id": date, "date": date, "commit": commit_of(ROOT), "machine": machine(),
+            "versions": versions(the_stand.build, peers), "command": " ".join([program, *options]),
+            "commands": the_stand.commands, "configurations": the_stand.configurations}
+
+
+def versions(build_folder, peers):
     """Of all programs that take part."""
     found = {"lahar": run(os.path.join(build_folder, "lahar-edge"), "--version").strip()}
     commands = {"redis-server": ["redis-server", "--version"], "openssl": ["openssl", "version"]}
@@ -96,9 +105,7 @@ def versions(build_folder, peers=True):
         found[name] = run(*command).strip()
     if peers:
         found["mosquitto"] = subprocess.run(["mosquitto", "-h"], capture_output=True, text=True).stdout.split("\n")[0]
-    match = re.search(r"v=(\S+)", found["redis-server"])
-    found["redis-server"] = match[1] if match else found["redis-server"]
-    return found
+    return {name: re.search(r"\d+(?:\.\d+)+", text)[0] for name, text in found.items()}
 
 
 def ticks_of(pids):
@@ -119,6 +126,11 @@ def busy_ticks():
     with open("/proc/stat") as file:
         fields = [int(field) for field in file.readline().split()[1:9]]
     return sum(fields) - fields[3] - fields[4], sum(fields)
+
+
+def memory_available():
+    with open("/proc/meminfo") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
 
 
 class Server:
@@ -149,7 +161,7 @@ class Stand:
         self.keep = keep
         self.dir = tempfile.mkdtemp(prefix="lahar-stand-")
         self.processes = []
-        self.commands = {}
+        self.commands, self.configurations = {}, {}
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
@@ -171,6 +183,7 @@ class Stand:
 
     def write(self, name, text):
         os.makedirs(os.path.dirname(self.path(name)), exist_ok=True)
+        self.configurations[name] = text.replace(self.dir, "$DIR").rstrip().split("\n")
         with open(self.path(name), "w") as file:
             file.write(text)
         return self.path(name)
@@ -260,24 +273,19 @@ class Stand:
         port, tls = self.port(), self.port()
         certificate, key = self.certificate()
         # Its defaults would drop what is more than 1,000 messages behind or 20 in flight to one client.
+        # Started by root it would give itself to a user who cannot read our key.
+        user = "user root\n" if os.getuid() == 0 else ""
         config = self.write("mosquitto.conf",
-                            "per_listener_settings false\nallow_anonymous true\npersistence false\nset_tcp_nodelay true\n"
-                            "max_inflight_messages 65535\nmax_queued_messages 1000000\nlog_type error\nlog_dest stderr\n"
+                            f"{user}allow_anonymous true\npersistence false\nset_tcp_nodelay true\nmax_inflight_messages 65535\n"
+                            "max_queued_messages 1000000\nlog_type error\nlog_dest stderr\n"
                             f"listener {port} 127.0.0.1\nmax_connections -1\n"
                             f"listener {tls} 127.0.0.1\nmax_connections -1\ncertfile {certificate}\nkeyfile {key}\n"
                             "tls_version tlsv1.3\n")
-        # Started by root it would give itself to a user that cannot read our key.
-        process = self.start("mosquitto", "mosquitto", "-c", self.write_as_self(config))
+        process = self.start("mosquitto", "mosquitto", "-c", config)
         self.listening(process, port, "mosquitto")
         return Server("mosquitto", "mqtt", [f"127.0.0.1:{port}"], [process], tls=[f"tls://127.0.0.1:{tls}"],
                       promises={"ephemeral": "QoS 0, at most once",
                                 "confirmed": "QoS 1, at least once; its ack says that the broker has it"})
-
-    @staticmethod
-    def write_as_self(config):
-        with open(config, "a") as file:
-            file.write(f"user {'root' if os.getuid() == 0 else os.environ.get('USER', 'nobody')}\n")
-        return config
 
     def redis_pubsub(self):
         port = self.port()
@@ -293,8 +301,9 @@ class Stand:
         return run(os.path.join(self.build, "cli", "lahar"), *given, *arguments, timeout=120)
 
     def cluster(self, name, curve=False, shards=1, routers=1, edges=2, edge_lines="", router_lines="",
-                build_folder=None, fsync="always", connections=None, hosts=("127.0.0.1",)):
-        """Redis, routers with `shards` shards together, edges. `hosts`: the addresses that edges listen on, in turn."""
+                build_folder=None, connections=None, window="4MiB"):
+        """Redis, routers with `shards` shards together, edges, each with a TCP and a TLS port. The window is wider than by
+        default: 16,000 messages that all start at once are more than a MiB, and EPHEMERAL is shed without credit."""
         folder = build_folder or self.build
         keys, sites, tls = self.path("keys"), self.path("sites"), self.certificate()
         if not os.path.exists(keys):
@@ -306,9 +315,9 @@ class Stand:
         rows = [f"r{router + 1}/{shard}=tcp://127.0.0.1:{self.port()}" for router in range(routers) for shard in range(each)]
         common = (f"cluster:\n  name: bench\n  shards: [{', '.join(rows)}]\n"
                   f"link:\n  keys: {keys}\n  curve: {str(curve).lower()}\n")
-        window = "  window: 4MiB\n"
+        window = f"  window: {window}\n"
         redis = self.start(f"{name}/redis", "redis-server", "--port", "0", "--unixsocket", f"{dir_of}/redis.sock",
-                           "--dir", dir_of, "--save", "", "--appendonly", "yes", "--appendfsync", fsync,
+                           "--dir", dir_of, "--save", "", "--appendonly", "yes", "--appendfsync", "always",
                            "--hash-max-listpack-entries", "512")
         wait_until("Redis answers", 30, lambda: subprocess.run(
             ["redis-cli", "-s", f"{dir_of}/redis.sock", "ping"], capture_output=True).stdout == b"PONG\n")
@@ -324,10 +333,9 @@ class Stand:
             self.ready(*router)
         ready = []
         for number in range(1, edges + 1):
-            host = hosts[(number - 1) % len(hosts)]
             ports = self.port(), self.port(), self.port()
-            tcp.append(f"tcp://{host}:{ports[0]}")
-            tls_servers.append(f"tls://{host}:{ports[1]}")
+            tcp.append(f"tcp://127.0.0.1:{ports[0]}")
+            tls_servers.append(f"tls://127.0.0.1:{ports[1]}")
             limits = "limits:\n  sends_per_s: 0\n" + (f"  connections: {connections}\n" if connections else "")
             config = self.write(f"{name}/e{number}.yaml", f"name: e{number}\n{common}{window}listen: [{tcp[-1]}, "
                                 f"{tls_servers[-1]}]\ntls:\n  certificate: {tls[0]}\n  key: {tls[1]}\n{limits}"
@@ -349,17 +357,48 @@ class Stand:
 
     # ---- driving ---------------------------------------------------------------------------------
 
-    def drive(self, server, workload, *arguments, tls=False, label=None, timeout=900):
-        """One run: its result, with the exit code; Trouble if there is none."""
+    def watched(self, command, timeout, what):
+        """Runs it, and keeps in least_memory what the machine had left at worst."""
+        self.least_memory = memory_available()
+        end = time.monotonic() + timeout
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
+        while True:
+            try:
+                output, errors = process.communicate(timeout=1)
+                return subprocess.CompletedProcess(command, process.returncode, output, errors)
+            except subprocess.TimeoutExpired:
+                self.least_memory = min(self.least_memory, memory_available())
+                if time.monotonic() < end:
+                    continue
+            except BaseException:
+                process.terminate()
+                process.wait()
+                raise
+            process.kill()
+            process.wait()
+            raise Trouble(f"{what}: not within {timeout} s")
+
+    def drive(self, server, workload, *arguments, tries=2, **options):
+        """One run: its result, with the exit code; Trouble if there is none. On a machine that others use, a login may take
+        too long now and then; that is not what is measured here, so it is tried again."""
+        while True:
+            try:
+                return self.drive_once(server, workload, *arguments, **options)
+            except Trouble as trouble:
+                tries -= 1
+                if tries == 0:
+                    raise
+                say(f"  once more: {trouble}")
+
+    def drive_once(self, server, workload, *arguments, tls=False, label=None, timeout=900):
         command = ["taskset", "-c", self.generator_cores, os.path.join(self.build, "bench", "lahar-bench"), workload, "--json",
                    "--label", label or server.name, *server.arguments(tls), *map(str, arguments)]
+        self.last_command = " ".join(command).replace(self.dir, "$DIR").replace(self.build, "$BUILD")
+        self.last_command = self.last_command.replace(server.pids(), "$PIDS").replace(f" --label {label or server.name}", "")
         pids = [process.pid for process in self.processes]
         own, (busy, total) = ticks_of(pids), busy_ticks()
         children = os.times()
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
-        except subprocess.TimeoutExpired as error:
-            raise Trouble(f"{workload} against {server.name}: not within {timeout} s") from error
+        done = self.watched(command, timeout, f"{workload} against {server.name}")
         busy_after, total_after = busy_ticks()
         children_after = os.times()
         generator = (children_after.children_user + children_after.children_system
@@ -373,6 +412,29 @@ class Stand:
         result["exit"] = done.returncode
         result["others_share"] = round(max(0.0, others / max(1, total_after - total)), 3)
         return result
+
+
+def own_network(argument):
+    """Goes on in a network namespace of our own: no netfilter, all ports, wide queues; `argument` marks that it was done."""
+    if argument not in sys.argv:
+        if os.getuid() != 0:
+            raise Trouble("a network namespace (unshare -n) needs root")
+        os.execvp("unshare", ["unshare", "-n", sys.executable, "-B", *sys.argv, argument])
+    run("ip", "link", "set", "lo", "up")
+    for name, value in (("ipv4/ip_local_port_range", "1024 65535"), ("core/somaxconn", "65535"),
+                        ("ipv4/tcp_max_syn_backlog", "65535"), ("ipv4/tcp_no_metrics_save", "1"),
+                        ("ipv4/tcp_fin_timeout", "5")):
+        with open(f"/proc/sys/net/{name}", "w") as file:
+            file.write(value)
+
+
+def tracked_connections():
+    """By netfilter; it must be 0."""
+    try:
+        with open("/proc/sys/net/netfilter/nf_conntrack_count") as file:
+            return int(file.read())
+    except OSError:
+        return 0
 
 
 def load(name):
