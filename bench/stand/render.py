@@ -219,7 +219,8 @@ def plain_section(name, title, rows_of):
     text = f"## {title}\n\n"
     for result in results:
         text += table(["", ""], rows_of(result)) + "\n"
-    return text + "### How\n\n" + "\n".join(session_text(session) for session in about.get("sessions", [])) + "\n"
+    sessions = about.get("sessions", [])
+    return text + ("### How\n\n" + "\n".join(map(session_text, sessions)) + "\n" if sessions else "")
 
 
 def million_rows(result):
