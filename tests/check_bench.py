@@ -4,9 +4,11 @@ Drives the bare relay with several generator processes, in both loops, and looks
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 BENCH = sys.argv[1]
@@ -43,7 +45,50 @@ def judge(result, processes):
     check(latency["count"] <= messages["delivered"], "more latencies than messages")
 
 
+def start_relay():
+    relay = subprocess.Popen([BENCH, "relay", "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True)
+    return relay, relay.stdout.readline().split()[1]
+
+
+def users_return_when_their_server_dies():
+    relays = [start_relay(), start_relay()]
+    try:
+        (_, port), (victim, other) = relays
+        result = run(f"{port},127.0.0.1:{other}", "storm", "--users", "40", "--processes", "2", "--kill-pid", str(victim.pid))
+        storm = result["storm"]
+        check(storm["lost"] == storm["back"] == 20, f"not all came back: {storm}")
+        check(0 < storm["back_seconds"]["p50"] <= storm["back_seconds"]["max"] < 60, f"{storm}")
+        check(result["connections"] == 40, f"{result['connections']} users at the end")
+    finally:
+        for relay, _ in relays:
+            relay.kill()
+            relay.wait()
+
+
+def results_become_a_page(*results):
+    with tempfile.TemporaryDirectory() as place:
+        lines, page = os.path.join(place, "r.jsonl"), os.path.join(place, "r.html")
+        with open(lines, "w") as file:
+            file.writelines(json.dumps(result) + "\n" for result in results)
+        check(subprocess.run([BENCH, "report", page, lines]).returncode == 0, "no page was made")
+        check(os.path.getsize(page) > 10000, "the page is empty")
+
+
+def the_manual_page_knows_all_options():
+    text = subprocess.run([BENCH, "--help"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "deploy", "man", "lahar-bench.1")) as file:
+        manual = file.read()
+    names = re.findall(r"^  --([a-z0-9-]+)", text, re.MULTILINE)
+    check(len(names) > 20, "no options were found: nothing was checked")
+    for name in names:
+        check(re.search(rf"^\.It Fl -{name}( |$)", manual, re.MULTILINE), f"lahar-bench.1 does not know --{name}")
+    for name in re.findall(r"^  ([a-z]+) ", text.split("\n  --")[0], re.MULTILINE):
+        check(re.search(rf"^\.It Cm {name}$", manual, re.MULTILINE), f"lahar-bench.1 does not know {name}")
+
+
 def main():
+    the_manual_page_knows_all_options()
+    users_return_when_their_server_dies()
     relay = subprocess.Popen([BENCH, "relay", "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True)
     try:
         port = relay.stdout.readline().split()[1]
@@ -59,6 +104,7 @@ def main():
         check(idle["logins"]["count"] == 50 and idle["connections"] == 50, f"{idle}")
         connect = run(port, "connect", "--users", "50", "--logins", "4")
         check(connect["logins"]["count"] > 50, f"{connect['logins']}")
+        results_become_a_page(closed, opened, idle, connect)
         broken = start(port, "unicast", "--users", "50", "--processes", "2", "--login-timeout", "60")
         time.sleep(0.5)
         broken.send_signal(signal.SIGINT)
