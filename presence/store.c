@@ -566,7 +566,8 @@ void store_reply(struct store *store, uint64_t tag, const struct reply *reply)
     bool failed = reply == NULL || reply->kind == REPLY_ERROR;
     if (reply != NULL && failed) {
         store->counts.errors++;
-        log_warn("presence_write_failed", LOG_SPAN("error", reply->text));
+        log_warn(tag >> 48 == TAG_LOAD ? "presence_load_failed" : "presence_write_failed",
+                 LOG_SPAN("error", reply->text));
     }
     if (of_old)
         return;

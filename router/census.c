@@ -7,9 +7,12 @@
 #include <stdio.h>
 
 #define TICKS_A_SECOND 10u
-#define SWEEP_SLOTS 512u /* of one tick */
+/* Of one tick; of records that are looked at a few more, to the end of a slot. */
+#define SWEEP_SLOTS 512u
+#define SWEEP_RECORDS 65536u
 #define AUDIT_DIFFERED 3u
 #define AUDIT_EVERY_MS 10000u
+#define HELLO_EVERY_MS 500u /* an edge that waits to be asked says it again each second */
 
 static void say_number(struct roster *roster, uint32_t peer, uint32_t number)
 {
@@ -90,7 +93,8 @@ bool census_hello(struct roster *roster, uint32_t peer, uint32_t number, struct 
     if (before != NULL) {
         /* In a round what it waits for comes again by itself. Else it lost the link, which we never
          * noticed, and waits to be told what we own: until then it sends no digests. */
-        if (roster->state == ROSTER_SERVING && !before->announcing)
+        if (roster->state == ROSTER_SERVING && !before->announcing &&
+            roster->now_ms - before->round_began_ms >= HELLO_EVERY_MS)
             census_begin_round(roster, before);
         return false;
     }
@@ -153,6 +157,11 @@ static void announce_one(struct roster *roster, struct edge *edge,
     uint32_t slot = presence_slot(hash);
     if (!gid_valid(said->gid) || roster->actions.epoch(roster->ctx, slot) == 0) {
         roster->counts.unowned++;
+        return;
+    }
+    /* No shard gives these, and after the highest no device of that user could log in any more. */
+    if (said->session == 0 || gid_session_epoch(said->session) == UINT32_MAX) {
+        roster->counts.refused++;
         return;
     }
     roster->counts.announced++;
@@ -274,7 +283,9 @@ static bool sweep_slot(struct roster *roster, uint32_t slot, uint32_t *budget)
 static void sweep(struct roster *roster)
 {
     uint32_t budget = (roster->options.sweep_per_s + TICKS_A_SECOND - 1) / TICKS_A_SECOND;
-    for (uint32_t n = 0; n < SWEEP_SLOTS; n++) {
+    uint64_t seen = 0;
+    for (uint32_t n = 0; n < SWEEP_SLOTS && seen < SWEEP_RECORDS; n++) {
+        seen += presence_slot_count(roster->presence, roster->sweep_slot);
         if (!sweep_slot(roster, roster->sweep_slot, &budget))
             return;
         roster->sweep_slot = (roster->sweep_slot + 1) % PRESENCE_SLOTS;

@@ -43,7 +43,7 @@ struct edge {
     /* Of the audit. Roster's and shard's. */
     uint32_t differed;
     uint32_t sites_behind;
-    uint64_t sites_told;
+    uint64_t sites_told, sites_pushed_ms;
 
     uint32_t index; /* ours */
 };

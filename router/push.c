@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #define BEHIND_MAX 3u
+#define AGAIN_MS 2000u /* and no sooner after they were pushed the last time */
 
 void push_frame(struct shard *shard, uint32_t peer, Lahar__Link__V1__LinkFrame *frame)
 {
@@ -65,6 +66,7 @@ void push_sites(struct shard *shard, struct edge *edge)
     struct span packed;
     edge->sites_told = 0;
     edge->sites_behind = 0;
+    edge->sites_pushed_ms = shard->now_ms;
     while (sitebook_walk(shard->sitebook, &cursor, &packed)) {
         arena_reset(shard->arena);
         const Lahar__Link__V1__Site *site =
@@ -104,7 +106,8 @@ void push_check_sites(struct shard *shard, struct edge *edge, uint64_t revision)
 {
     if (revision >= edge->sites_told) {
         edge->sites_behind = 0;
-    } else if (++edge->sites_behind >= BEHIND_MAX) {
+    } else if (++edge->sites_behind >= BEHIND_MAX &&
+               shard->now_ms - edge->sites_pushed_ms >= AGAIN_MS) {
         shard_count(shard, ROUTER_METRIC_SITES_AGAIN);
         push_sites(shard, edge);
     }

@@ -152,6 +152,16 @@ static void owned_is_said_again_until_the_round_is_whole(void **state)
     assert_int_equal(online(gid), 2);
 }
 
+static void a_session_that_no_shard_gives_is_not_taken(void **state)
+{
+    (void)state;
+    uint64_t gid = world_gid(0);
+    struct said said[] = {{gid, 1, 0, 5}, {gid, 2, UINT64_MAX, 0}, {gid, 3, UINT64_MAX - 7, 0}};
+    world_edge(&world, 0, 3, said, 3);
+    assert_int_equal(online(gid), 0);
+    assert_int_equal(world_bind(&world, 0, gid, 2) >> 32, 1);
+}
+
 static void the_higher_session_of_a_device_wins(void **state)
 {
     (void)state;
@@ -286,6 +296,9 @@ static void an_edge_that_says_hello_again_is_told_again_what_is_owned(void **sta
     struct said said = {gid, 1, 11, 5};
     world_edge(&world, 0, 3, &said, 1);
     assert_int_equal(world_round(&world, 0), 0);
+    world_hello(&world, 0, 3); /* too soon: it says it again in a second */
+    assert_int_equal(world_round(&world, 0), 0);
+    world_pass(&world, 500);
     world_hello(&world, 0, 3);
     uint32_t round = world_round(&world, 0);
     assert_int_not_equal(round, 0);
@@ -350,6 +363,7 @@ int main(void)
         WORLD(owned_names_all_slots_with_their_epoch),
         WORLD(what_is_announced_is_online),
         WORLD(owned_is_said_again_until_the_round_is_whole),
+        WORLD(a_session_that_no_shard_gives_is_not_taken),
         WORLD(the_higher_session_of_a_device_wins),
         WORLD(a_silent_edge_has_all_its_sessions_offline_at_once_without_a_write),
         WORLD(sweeping_keeps_to_its_rate),

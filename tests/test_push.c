@@ -98,6 +98,21 @@ static void an_edge_that_stays_behind_gets_them_again(void **state)
     assert_int_equal(world_metric(&world, ROUTER_METRIC_SITES_AGAIN), 1);
 }
 
+static void an_edge_that_asks_on_and_on_gets_them_every_two_seconds_at_most(void **state)
+{
+    (void)state;
+    world_edge(&world, 0, 3, NULL, 0);
+    write_site("game", 4);
+    world_pass(&world, 2000);
+    assert_int_equal(hear_site(0, "game"), 4);
+    for (uint32_t n = 0; n < 100; n++)
+        digest(0, 3);
+    assert_int_equal(world_metric(&world, ROUTER_METRIC_SITES_AGAIN), 1);
+    world_pass(&world, 2000);
+    digest(0, 3);
+    assert_int_equal(world_metric(&world, ROUTER_METRIC_SITES_AGAIN), 2);
+}
+
 static void a_look_up_is_answered(void **state)
 {
     (void)state;
@@ -127,6 +142,7 @@ int main(void)
         WORLD(an_edge_hears_the_map_and_all_sites_when_it_comes_up),
         WORLD(a_change_reaches_all_edges_within_two_seconds),
         WORLD(an_edge_that_stays_behind_gets_them_again),
+        WORLD(an_edge_that_asks_on_and_on_gets_them_every_two_seconds_at_most),
         WORLD(a_look_up_is_answered),
     };
     return cmocka_run_group_tests_name("push", tests, NULL, NULL);
