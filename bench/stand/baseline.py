@@ -171,7 +171,7 @@ def main():
     commit, before = built(options.commit)
     now = os.path.abspath(options.build or stand.build(stand.ROOT, os.path.join(stand.ROOT, "build", "bench")))
     folders = {"before": before, "now": before if options.self_test else now}
-    name_of_now = commit if options.self_test else stand.commit_of(stand.ROOT)
+    name_of_now = commit if options.self_test else "the given build" if options.build else stand.commit_of(stand.ROOT)
     stand.say(f"CPU time per message of {name_of_now}, divided by that of {commit}; below 1 is faster")
     ratios = {case.name: [] for case in some_cases}
     with stand.Stand(now, options.port, keep=options.keep) as the_stand:
