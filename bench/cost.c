@@ -109,10 +109,19 @@ void cost_take_cpu(const struct cost_pids *pids, struct cost_sample *sample)
 
 void cost_take(const struct cost_pids *pids, struct cost_sample *sample)
 {
-    for (uint32_t i = 0; i < pids->count; i++) {
-        sample->cpu_ns[i] = cost_process_cpu_ns(pids->pid[i]);
+    /* CPU first and at once, since looking at memory takes its time. */
+    cost_take_cpu(pids, sample);
+    for (uint32_t i = 0; i < pids->count; i++)
         sample->resident[i] = rollup(pids->pid[i], "Rss:");
-    }
+}
+
+uint64_t cost_cpu_of(uint32_t place, const struct cost_sample *before,
+                     const struct cost_sample *after)
+{
+    /* One that is gone has 0. */
+    return after->cpu_ns[place] > before->cpu_ns[place]
+               ? after->cpu_ns[place] - before->cpu_ns[place]
+               : 0;
 }
 
 uint64_t cost_cpu_ns(const struct cost_pids *pids, const struct cost_sample *before,
@@ -120,8 +129,7 @@ uint64_t cost_cpu_ns(const struct cost_pids *pids, const struct cost_sample *bef
 {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < pids->count; i++)
-        if (after->cpu_ns[i] > before->cpu_ns[i])
-            sum += after->cpu_ns[i] - before->cpu_ns[i];
+        sum += cost_cpu_of(i, before, after);
     return sum;
 }
 
@@ -130,7 +138,8 @@ double cost_grown(const struct cost_pids *pids, const struct cost_sample *before
 {
     double sum = 0;
     for (uint32_t i = 0; i < pids->count; i++)
-        sum += (double)after->resident[i] - (double)before->resident[i];
+        if (after->resident[i] > 0)
+            sum += (double)after->resident[i] - (double)before->resident[i];
     return sum;
 }
 

@@ -28,10 +28,12 @@ struct cost_sample {
 void cost_take(const struct cost_pids *pids, struct cost_sample *sample);
 /* The CPU time only, which is cheap. */
 void cost_take_cpu(const struct cost_pids *pids, struct cost_sample *sample);
-/* CPU time of all between two samples. */
+/* CPU time between two samples: of one by its place in the list, and of all. */
+uint64_t cost_cpu_of(uint32_t place, const struct cost_sample *before,
+                     const struct cost_sample *after);
 uint64_t cost_cpu_ns(const struct cost_pids *pids, const struct cost_sample *before,
                      const struct cost_sample *after);
-/* By how much all together have grown; less than 0: shrunk. */
+/* By how much all that are left have grown; less than 0: shrunk. */
 double cost_grown(const struct cost_pids *pids, const struct cost_sample *before,
                   const struct cost_sample *after);
 
