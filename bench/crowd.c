@@ -300,10 +300,8 @@ static void deliver(struct crowd *crowd, uint32_t number, const struct hot_deliv
 {
     struct seat *seat = &crowd->seats[number];
     if (deliver->dseq != 0) {
-        if (deliver->dseq <= seat->dseq)
-            crowd->counts.replayed_dseq++;
-        else if (deliver->dseq != seat->dseq + 1)
-            crowd->counts.skipped_dseq++;
+        if (deliver->dseq != seat->dseq + 1)
+            crowd->counts.out_of_order++;
         seat->dseq = deliver->dseq;
     }
     crowd->events.on_deliver(crowd->ctx, user_of(crowd, number), device_of(crowd, number), deliver);
@@ -526,8 +524,5 @@ uint64_t crowd_clock_ns(struct crowd *crowd)
 
 struct crowd_counts crowd_counts(const struct crowd *crowd)
 {
-    struct crowd_counts counts = crowd->counts;
-    counts.bytes_in = net_bytes_in(crowd->net);
-    counts.bytes_out = net_bytes_out(crowd->net);
-    return counts;
+    return crowd->counts;
 }

@@ -83,8 +83,7 @@ uint64_t crowd_clock_ns(struct crowd *crowd);
 struct crowd_counts {
     uint64_t online, lost; /* connections; lost: ended after their login */
     uint64_t logins, back;
-    uint64_t replayed_dseq, skipped_dseq;
-    uint64_t bytes_in, bytes_out;
+    uint64_t out_of_order; /* deliveries whose dseq does not follow the one before it */
 };
 struct crowd_counts crowd_counts(const struct crowd *crowd);
 

@@ -44,6 +44,20 @@ void hist_merge(struct hist *into, const struct hist *from)
         into->max = from->max;
 }
 
+void hist_subtract(struct hist *from, const struct hist *earlier)
+{
+    uint64_t max = 0;
+    for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
+        assert(from->buckets[i] >= earlier->buckets[i]);
+        from->buckets[i] -= earlier->buckets[i];
+        if (from->buckets[i] > 0)
+            max = top_of(i);
+    }
+    from->count -= earlier->count;
+    if (max < from->max)
+        from->max = max;
+}
+
 uint64_t hist_at(const struct hist *hist, double share)
 {
     uint64_t rank = (uint64_t)((double)hist->count * share);

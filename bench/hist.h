@@ -21,6 +21,8 @@ struct hist {
 void hist_clear(struct hist *hist);
 void hist_add(struct hist *hist, uint64_t ns);
 void hist_merge(struct hist *into, const struct hist *from);
+/* Takes off what it had at an earlier moment. */
+void hist_subtract(struct hist *from, const struct hist *earlier);
 /* The least duration that `share` (0 to 1) of all values do not exceed; 0 if there are none. */
 uint64_t hist_at(const struct hist *hist, double share);
 

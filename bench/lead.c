@@ -20,6 +20,7 @@ struct lead {
     struct live *live;
     struct report report;
     struct hist recent; /* for the live view */
+    struct hist late;   /* TEAM_LATE when the last window began */
     struct team_now now;
     uint32_t windows; /* opened until now */
     bool whole;
@@ -176,9 +177,12 @@ static bool close_window(struct lead *lead)
 
 bool lead_window(struct lead *lead, double rate, double seconds, struct report_span *span)
 {
+    hist_clear(&lead->late);
+    team_merge(lead->team, TEAM_LATE, &lead->late);
     if (!open_window(lead, rate))
         return false;
     report_begin(&lead->options, lead->team, span);
+    span->rate = rate;
     bool whole = let_pass(lead, seconds);
     report_end(&lead->options, lead->team, span);
     return close_window(lead) && whole;
@@ -255,6 +259,7 @@ static void collect(struct lead *lead)
     team_sum(lead->team, &report->whole);
     lead_latency(lead, &report->latency);
     team_merge(lead->team, TEAM_LATE, &report->late);
+    hist_subtract(&report->late, &lead->late);
     team_merge(lead->team, TEAM_LOGINS, &report->login_latency);
 }
 

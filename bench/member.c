@@ -54,12 +54,6 @@ uint64_t member_run(const struct member *member)
     return member->team->run;
 }
 
-bool member_failed(const struct member *member)
-{
-    return atomic_load_explicit(&member->team->desks[member->index].stand, memory_order_relaxed) ==
-           TEAM_FAILED;
-}
-
 struct hist *member_window(struct member *member, uint64_t due_ns)
 {
     const struct team_now *now = &member->now;

@@ -24,7 +24,6 @@ struct member {
 bool member_turn(struct member *member);
 /* What tells the bodies of this run from those of others. */
 uint64_t member_run(const struct member *member);
-bool member_failed(const struct member *member);
 void member_say(struct member *member, enum team_stand stand);
 /* The first reason stays. */
 __attribute__((format(printf, 2, 3))) void member_fail(struct member *member, const char *format,

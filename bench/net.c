@@ -67,7 +67,7 @@ struct net {
     SSL_CTX *tls;
     uint32_t *touched;
     uint32_t touched_count;
-    uint64_t now_ns, bytes_in, bytes_out;
+    uint64_t now_ns;
     uint8_t *nowhere; /* what is written for a connection that is gone */
     uint8_t read_buffer[NET_KEPT_BYTES_MAX + NET_READ_BYTES];
     struct epoll_event ready[EVENTS_MAX];
@@ -277,12 +277,6 @@ uint32_t net_servers(const struct net *net)
     return net->server_count;
 }
 
-bool net_is_open(const struct net *net, uint32_t number)
-{
-    assert(number < net->conns_max);
-    return net->conns[number].state == CONN_OPEN;
-}
-
 static void opened(struct net *net, uint32_t number)
 {
     net->conns[number].state = CONN_OPEN;
@@ -380,7 +374,6 @@ static void readable(struct net *net, uint32_t number)
     case GOT_BYTES:
         break;
     }
-    net->bytes_in += len;
     read_clock(net);
     size_t used = net->events.on_bytes(net->ctx, number, span_of(net->read_buffer, kept + len));
     if (conn->state != CONN_OPEN)
@@ -449,7 +442,6 @@ static void write_out(struct net *net, uint32_t number)
         lost(net, number, "the connection broke");
         return;
     }
-    net->bytes_out += (uint64_t)sent;
     buf_consume(&conn->out, (size_t)sent, net->keep_bytes);
     bool wants_room = buf_len(&conn->out) > 0;
     if (wants_room != conn->wants_room)
@@ -524,14 +516,4 @@ uint64_t net_clock_ns(struct net *net)
 {
     read_clock(net);
     return net->now_ns;
-}
-
-uint64_t net_bytes_in(const struct net *net)
-{
-    return net->bytes_in;
-}
-
-uint64_t net_bytes_out(const struct net *net)
-{
-    return net->bytes_out;
 }

@@ -53,7 +53,6 @@ void net_close(struct net *net, uint32_t conn);
 uint32_t net_servers(const struct net *net);
 /* "tcp", "tls": the transport of the first server in such a list. */
 const char *net_transport(const char *servers);
-MUST_CHECK bool net_is_open(const struct net *net, uint32_t conn);
 
 /* Room for `len` bytes in the connection's queue, and what was written of it. Of one that is not
  * open they go nowhere. */
@@ -67,7 +66,5 @@ void net_turn(struct net *net, uint64_t wait_ns);
 uint64_t net_now_ns(const struct net *net);
 /* Reads it now. */
 uint64_t net_clock_ns(struct net *net);
-uint64_t net_bytes_in(const struct net *net);
-uint64_t net_bytes_out(const struct net *net);
 
 #endif

@@ -122,17 +122,3 @@ uint64_t referee_broken(const struct referee_counts *counts, enum hot_class mess
     bool kept = message_class != HOT_EPHEMERAL && ack_is_delivery;
     return kept ? broken + counts->lost : broken;
 }
-
-struct referee_counts referee_between(const struct referee_counts *before,
-                                      const struct referee_counts *after)
-{
-    enum { WORDS = sizeof(struct referee_counts) / sizeof(uint64_t) };
-    uint64_t a[WORDS], b[WORDS];
-    struct referee_counts between;
-    memcpy(a, before, sizeof a);
-    memcpy(b, after, sizeof b);
-    for (size_t i = 0; i < WORDS; i++)
-        b[i] -= a[i];
-    memcpy(&between, b, sizeof b);
-    return between;
-}

@@ -51,8 +51,5 @@ struct referee_counts {
  * an acknowledged message may be lost like an EPHEMERAL one. */
 uint64_t referee_broken(const struct referee_counts *counts, enum hot_class message_class,
                         bool ack_is_delivery);
-/* after - before, field by field. */
-struct referee_counts referee_between(const struct referee_counts *before,
-                                      const struct referee_counts *after);
 
 #endif

@@ -128,8 +128,8 @@ static void json_head(const struct options *options, const struct report *report
     json_count("devices", options->devices);
     json_count("processes", options->processes);
     if (report->messages) {
-        json_count("in_flight", options->rate > 0 ? 0 : options->in_flight);
-        json_real("open_loop_rate", options->rate);
+        json_count("in_flight", report->measured.rate > 0 ? 0 : options->in_flight);
+        json_real("open_loop_rate", report->measured.rate);
         json_count("bytes", options->bytes);
         json_real("offline_share", options->offline_share);
         json_count("think_ms", options->think_ms);
@@ -147,9 +147,7 @@ static void json_processes(const char *name, const struct cost_pids *pids,
         cost_name(pids->pid[i], comm);
         printf("%s{\"pid\":%d", i ? "," : "", (int)pids->pid[i]);
         json_text("name", comm);
-        json_real("cpu_s", after->cpu_ns[i] > before->cpu_ns[i]
-                               ? seconds(after->cpu_ns[i] - before->cpu_ns[i])
-                               : 0);
+        json_real("cpu_s", seconds(cost_cpu_of(i, before, after)));
         json_count("resident_before", began->resident[i]);
         json_count("resident_after", after->resident[i]);
         printf("}");
@@ -203,7 +201,8 @@ static void print_json(const struct options *options, const struct report *repor
         json_real("cpu_us_per_message", f.cpu_us);
         json_latency("latency_us", &report->latency, true);
         json_count("starved", report->whole.starved);
-        if (options->rate > 0)
+        json_count("not_sent", report->whole.not_sent);
+        if (span->rate > 0)
             json_latency("generator_late_us", &report->late, false);
     }
     json_real("server_cpu_s", f.server_cpu_s);
@@ -250,8 +249,7 @@ static void print_processes(const struct cost_pids *pids, const struct cost_samp
     for (uint32_t i = 0; i < pids->count; i++) {
         cost_name(pids->pid[i], name);
         printf("  %s %d: %.2f s CPU, %.1f MiB\n", name, (int)pids->pid[i],
-               seconds(after->cpu_ns[i] - before->cpu_ns[i]),
-               (double)after->resident[i] / (1 << 20));
+               seconds(cost_cpu_of(i, before, after)), (double)after->resident[i] / (1 << 20));
     }
 }
 
@@ -298,8 +296,8 @@ static void print_head(const struct options *options, const struct report *repor
     printf(": %u users", options->users);
     if (options->devices > 1)
         printf(" of %u devices", options->devices);
-    if (report->messages && options->rate > 0)
-        printf(", %g messages/s due", options->rate);
+    if (report->messages && report->measured.rate > 0)
+        printf(", %g messages/s due", report->measured.rate);
     else if (report->messages)
         printf(" x %u in flight", options->in_flight);
     if (report->messages)
@@ -320,7 +318,7 @@ static void print_text(const struct options *options, const struct report *repor
                "generator %.0f %%\n",
                f.rate, f.per_cpu_s, f.server_cpu_s, f.redis_cpu_s, 100 * f.own_share);
         print_latency("latency", &report->latency);
-        if (options->rate > 0)
+        if (span->rate > 0)
             print_latency("sent late by", &report->late);
     }
     if (f.logins > 0) {
@@ -340,6 +338,8 @@ static void print_text(const struct options *options, const struct report *repor
         print_messages(options, report);
     if (report->whole.starved > 0)
         printf("  put off by the generator: %llu\n", (unsigned long long)report->whole.starved);
+    if (report->whole.not_sent > 0)
+        printf("  due but not sent in time: %llu\n", (unsigned long long)report->whole.not_sent);
     if (report->whole.lost > 0)
         printf("  connections lost: %llu\n", (unsigned long long)report->whole.lost);
 }

@@ -11,6 +11,7 @@
 /* What was measured between two moments. */
 struct report_span {
     uint64_t began_ns, ns;                        /* ns: 0 until it has ended */
+    double rate;                                  /* of its open loop; 0: a closed one */
     uint64_t own_cpu_ns;                          /* of the generator processes */
     struct team_counts counts_before, counts;     /* counts: in between */
     struct cost_sample before, after;             /* of options.pids */
@@ -27,7 +28,7 @@ struct report {
                                     nothing is printed */
     struct team_counts whole;    /* from the first login to the last message */
     struct hist latency;         /* of the messages that were due in `measured` */
-    struct hist late;            /* open loop: how late they went out */
+    struct hist late;            /* open loop: how late they went out, those due in `measured` */
     struct hist login_latency;
     uint64_t kernel_before, kernel_after; /* bytes; before the logins, at the end of `measured` */
     uint64_t own_resident;                /* of the generator processes, then */

@@ -135,7 +135,7 @@ static bool confirm(struct search *search)
         if (!kept && !make_step(search, search->highest, measured, &kept))
             return false;
         if (!kept)
-            search->highest /= WIDTH;
+            search->highest = search->count + 2 <= STEPS_MAX ? search->highest / WIDTH : 0;
     }
     return true;
 }

@@ -17,14 +17,6 @@ struct storm {
     struct hist before, during; /* latencies of those who stayed */
 };
 
-/* What was added to `before` since; `into` is that now. */
-static void subtract(struct hist *into, const struct hist *before)
-{
-    for (uint32_t i = 0; i < HIST_BUCKETS; i++)
-        into->buckets[i] -= before->buckets[i];
-    into->count -= before->count;
-}
-
 static bool strike(const struct options *options)
 {
     if (kill((pid_t)options->kill_pid, SIGKILL) == 0)
@@ -68,7 +60,7 @@ static bool blow(struct lead *lead, struct storm *storm)
         return false;
     bool all = wait_for_all(lead, storm);
     team_merge(team, TEAM_STAYED, &storm->during);
-    subtract(&storm->during, &storm->before);
+    hist_subtract(&storm->during, &storm->before);
     team_merge(team, TEAM_BACK, &storm->returned);
     return lead_drain(lead) && all;
 }

@@ -59,9 +59,8 @@ struct team_counts {
     struct referee_counts referee;
     uint64_t online, lost, logins; /* connections; lost: ended after their login */
     uint64_t back;                 /* came back after having been lost */
-    uint64_t skipped_dseq, replayed_dseq;
-    uint64_t bytes_in, bytes_out;
-    uint64_t starved; /* sends that were put off since all slots were taken */
+    uint64_t starved;              /* sends that were put off since all slots were taken */
+    uint64_t not_sent;             /* due when the open loop ended, and dropped */
 };
 
 /* Dies if there is not enough memory. */

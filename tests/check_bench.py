@@ -100,6 +100,12 @@ def main():
         check(1500 < opened["messages"]["sent"] < 2600, f"not the rate: {opened['messages']}")
         gone = run(port, "unicast", "--users", "50", "--rate", "2000", "--offline-share", "0.5")
         check(gone["messages"]["to_offline"] > 0 and gone["messages"]["misrouted"] == 0, f"{gone['messages']}")
+        check(gone["open_loop_rate"] == 2000 and gone["messages"]["sent"] > 0, "not the rate that was given")
+        much = run(port, "unicast", "--users", "50", "--rate", "3e6", "--even")
+        told = much["latency_us"]["count"]
+        check(much["not_sent"] > 0 and told > 2.5e6, f"of what was due only {told} have a latency")
+        found = run(port, "search", "--users", "50", "--p99-us", "100000", "--rate", "100000")
+        check(found["open_loop_rate"] == found["highest_rate"] > 0 and found["in_flight"] == 0, f"{found['highest_rate']}")
         idle = run(port, "idle", "--users", "50", "--processes", "2")
         check(idle["logins"]["count"] == 50 and idle["connections"] == 50, f"{idle}")
         connect = run(port, "connect", "--users", "50", "--logins", "4")

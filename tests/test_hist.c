@@ -92,6 +92,25 @@ static void merged_ones_say_what_one_of_all_values_says(void **state)
     free(all);
 }
 
+static void what_is_taken_off_leaves_what_came_since(void **state)
+{
+    (void)state;
+    struct hist *now = calloc(1, sizeof *now), *earlier = calloc(1, sizeof *earlier);
+    assert_true(now != NULL && earlier != NULL);
+    hist_add(now, 1000000);
+    *earlier = *now;
+    hist_add(now, 50);
+    hist_add(now, 60);
+    hist_subtract(now, earlier);
+    assert_int_equal(now->count, 2);
+    assert_int_equal(now->max, 60);
+    assert_int_equal(hist_at(now, 0.5), 50);
+    hist_subtract(now, now);
+    assert_int_equal(now->count + now->max, 0);
+    free(now);
+    free(earlier);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -101,6 +120,7 @@ int main(void)
         cmocka_unit_test(nothing_is_said_beyond_the_highest_value_seen),
         cmocka_unit_test(what_is_too_long_counts_as_the_longest),
         cmocka_unit_test(merged_ones_say_what_one_of_all_values_says),
+        cmocka_unit_test(what_is_taken_off_leaves_what_came_since),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

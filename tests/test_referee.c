@@ -113,17 +113,6 @@ static void each_of_the_forbidden_ones_counts_in_any_class(void **state)
     }
 }
 
-static void counts_between_two_moments_are_differences(void **state)
-{
-    (void)state;
-    struct referee_counts before = {.sent = 3, .refused = {[NACK_QUOTA] = 1}, .foreign = 2};
-    struct referee_counts after = {.sent = 10, .refused = {[NACK_QUOTA] = 5}, .foreign = 2};
-    struct referee_counts between = referee_between(&before, &after);
-    assert_int_equal(between.sent, 7);
-    assert_int_equal(between.refused[NACK_QUOTA], 4);
-    assert_int_equal(between.foreign, 0);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -136,7 +125,6 @@ int main(void)
         cmocka_unit_test(loss_breaks_no_promise_where_an_acknowledgement_says_nothing_of_arrival),
         cmocka_unit_test(refusals_resends_and_replays_break_nothing),
         cmocka_unit_test(each_of_the_forbidden_ones_counts_in_any_class),
-        cmocka_unit_test(counts_between_two_moments_are_differences),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
