@@ -51,6 +51,7 @@ struct target {
     const char *help;         /* what it is, for --help */
     bool tokens;              /* logs in with a token */
     bool names_sender;        /* a delivery's `from` is true; otherwise it is 0 */
+    bool takes_resends;       /* knows a message that is sent again by its id */
     bool ack_is_delivery;     /* an acknowledgement says that the recipient has it */
     bool offers[HOT_CLASSES]; /* classes, or what comes nearest to them */
     size_t (*hello)(uint8_t *at, const struct target_login *login);

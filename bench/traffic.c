@@ -273,8 +273,12 @@ static struct book_slot *answered(struct traffic *traffic, uint32_t user, uint32
     uint64_t number;
     if (tag != 0)
         return book_find_tag(traffic->book, user, tag);
-    if (!referee_cmid_read(cmid, traffic->run, &sender, &number) || sender != user)
+    if (!referee_cmid_read(cmid, traffic->run, &sender, &number))
         return NULL;
+    if (sender != user) {
+        traffic->counts->misrouted++;
+        return NULL;
+    }
     return book_find(traffic->book, number);
 }
 
@@ -339,7 +343,9 @@ static void overdue(void *ctx, struct book_slot *slot)
     struct traffic *traffic = ctx;
     uint32_t sender = slot->sender;
     if (!is_ephemeral(traffic) && crowd_now_ns(traffic->crowd) < slot->sent_ns + GIVE_UP_NS) {
-        if (!crowd_is_online(traffic->crowd, sender, 0)) {
+        /* Elsewhere one that is sent again is another message: the server would double nothing. */
+        if (!crowd_is_online(traffic->crowd, sender, 0) ||
+            !traffic->options->target->takes_resends) {
             slot->due_ns = crowd_now_ns(traffic->crowd) + AWAY_NS;
             return;
         }

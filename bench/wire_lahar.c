@@ -111,6 +111,7 @@ const struct target wire_lahar = {
     .help = "this cluster",
     .tokens = true,
     .names_sender = true,
+    .takes_resends = true,
     .ack_is_delivery = true,
     .offers = {[HOT_CONFIRMED] = true, [HOT_EPHEMERAL] = true},
     .hello = write_hello,

@@ -315,6 +315,24 @@ static void no_row_writes_more_than_it_may(void **state)
     free(at);
 }
 
+static void a_message_is_only_sent_again_where_its_id_goes_with_it(void **state)
+{
+    (void)state;
+    const struct target *target;
+    for (size_t i = 0; (target = target_at(i)) != NULL; i++) {
+        uint8_t at[TARGET_OVERHEAD_MAX + 8];
+        const struct span id = span_text("0123456789abcdef");
+        const struct hot_send send = {.to = 1,
+                                      .class = HOT_CONFIRMED,
+                                      .seq = 1,
+                                      .settled = 1,
+                                      .cmid = id,
+                                      .body = span_text("body")};
+        size_t len = target->offers[HOT_CONFIRMED] ? target->send(at, &send, 1) : 0;
+        assert_int_equal(target->takes_resends, memmem(at, len, id.at, id.len) != NULL);
+    }
+}
+
 static void each_row_is_found_by_its_name(void **state)
 {
     (void)state;
@@ -339,6 +357,7 @@ int main(void)
         cmocka_unit_test(a_message_goes_out_as_its_protocol_wants_it),
         cmocka_unit_test(what_wants_an_answer_gets_it),
         cmocka_unit_test(no_row_writes_more_than_it_may),
+        cmocka_unit_test(a_message_is_only_sent_again_where_its_id_goes_with_it),
         cmocka_unit_test(each_row_is_found_by_its_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
