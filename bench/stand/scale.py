@@ -110,7 +110,7 @@ def main():
     if not options.no_save:
         render.write()
         render.page(build_folder)
-    return 0
+    return 3 if any(result["exit"] == 3 for result in results) else 0
 
 
 if __name__ == "__main__":
