@@ -9,10 +9,6 @@
 #include <string.h>
 
 #define MUST_CHECK __attribute__((warn_unused_result))
-/* A large local of the hot path that -ftrivial-auto-var-init=zero would clear for each message, and
- * of which only what was written is read. */
-#define UNINITIALIZED __attribute__((uninitialized))
-
 /* For a big local of which little is used, and that little is written first: release builds clear
  * locals (-ftrivial-auto-var-init), which for this one would cost more than its use. */
 #define UNINITIALIZED __attribute__((uninitialized))
