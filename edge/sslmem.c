@@ -88,15 +88,18 @@ static void give(void *at, const char *file, int line)
 
 static void *retake(void *at, size_t size, const char *file, int line)
 {
+    if (size == 0) { /* of which realloc would make something that nobody frees */
+        give(at, file, line);
+        return NULL;
+    }
     if (!is_packed(at))
         return realloc(at, size);
-    void *taken = size == 0 ? NULL : take(size, file, line);
-    if (taken != NULL) {
-        size_t all = atomic_load(&object_bytes);
-        memcpy(taken, at, size < all ? size : all);
-    }
-    if (taken != NULL || size == 0)
-        give(at, file, line);
+    void *taken = take(size, file, line);
+    if (taken == NULL)
+        return NULL;
+    size_t all = atomic_load(&object_bytes);
+    memcpy(taken, at, size < all ? size : all);
+    give(at, file, line);
     return taken;
 }
 
