@@ -19,8 +19,7 @@
 #define LINGER_MS 200
 #define FRAMES_SIZE_MAX (LINK_BATCH_SIZE_MAX - BATCH_HEAD_SIZE_MAX)
 
-/* A link that listens has one for all peers; one that connects has one for each, of the same
- * number. */
+/* A link that listens has one for all peers; one that connects has one for each, of its number. */
 struct door {
     struct port *port;
     bool backlog;   /* more waits to be read, in link->backlog */
@@ -258,8 +257,7 @@ static void hear(struct link *link, uint32_t index, const struct batch_head *hea
         say(link, index);
 }
 
-/* Whose batch it is, PEER_NONE if it is nobody's: the role that the head claims must be the key's.
- */
+/* Whose batch it is, or PEER_NONE: the role that the head claims must be the key's. */
 static uint32_t peer_of(struct link *link, uint32_t door, const struct port_message *message,
                         const struct batch_head *head)
 {
@@ -390,23 +388,28 @@ static void on_socket(void *ctx, uint64_t key, uint32_t events)
     (void)events;
     struct link *link = ctx;
     link->doors[key].signalled = true;
-    drain(link, (uint32_t)key);
+    /* Nobody is read before who waits already, or one that never pauses would starve the others. */
+    if (link->backlog.count > 0)
+        leave_for_later(link, (uint32_t)key);
+    else
+        drain(link, (uint32_t)key);
 }
 
 static void on_again(void *ctx, uint64_t key, uint32_t events)
 {
-    (void)key;
-    (void)events;
+    (void)key, (void)events;
     struct link *link = ctx;
-    uint32_t count = link->backlog.count;
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t index = link->backlog.at[i];
+    uint32_t count = link->backlog.count, read = 0;
+    for (; read < count && link->budget > 0; read++) {
+        uint32_t index = link->backlog.at[read];
         link->doors[index].backlog = false;
         drain(link, index); /* may append it again */
     }
-    link->backlog.count -= count;
-    memmove(link->backlog.at, link->backlog.at + count,
+    link->backlog.count -= read;
+    memmove(link->backlog.at, link->backlog.at + read,
             link->backlog.count * sizeof *link->backlog.at);
+    if (link->backlog.count > 0)
+        loop_rewatch(link->loop, link->again_fd, link->again_source, 0, EPOLLIN | EPOLLONESHOT);
 }
 
 /* Sending may have swallowed the edge of ZMQ_FD that told of something to read, or of room. */

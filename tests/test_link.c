@@ -70,6 +70,68 @@ static void a_flush_sends_and_then_reads_without_the_end_of_a_turn(void **state)
     close_two(&two);
 }
 
+static void count_up(void *ctx, uint32_t peer, enum keys_role role, uint64_t incarnation,
+                     struct span name)
+{
+    (void)role, (void)incarnation, (void)name;
+    ((uint64_t *)ctx)[peer] = 1;
+}
+
+static void count_frame(void *ctx, uint32_t peer, struct span frame)
+{
+    (void)frame;
+    ((uint64_t *)ctx)[peer]++;
+}
+
+static void count_down(void *ctx, uint32_t peer)
+{
+    (void)ctx, (void)peer;
+    fail_msg("went down");
+}
+
+/* Each says in every turn as much as the edge reads of both together. */
+static void one_that_never_pauses_takes_no_other_ones_turns(void **state)
+{
+    (void)state;
+    struct two two;
+    struct end other;
+    open_two(&two, false, WINDOW);
+    open_end(&other, two.router_net, "r2/0", 0x52, WINDOW, SILENCE_MS);
+    link_bind(other.link, "tcp://127.0.0.1:0");
+    struct loop *loop = loop_new();
+    struct link_options options = {.name = "e2/0",
+                                   .incarnation = 0xe2,
+                                   .window_bytes = WINDOW,
+                                   .silence_ms = 10 * SILENCE_MS,
+                                   .frames_a_turn = 16,
+                                   .pending_bytes_max = WINDOW};
+    static const struct link_events events = {count_up, count_frame, count_down};
+    uint64_t heard[2] = {0};
+    struct link *link = link_new(two.edge_net, loop, &options, &events, heard);
+    (void)link_connect(link, two.endpoint);
+    (void)link_connect(link, link_bound(other.link));
+    struct end *routers[] = {&two.router, &other};
+    for (uint64_t end_ms = now_ms() + AWAIT_MS; now_ms() < end_ms;) {
+        turn_all(routers, 2);
+        loop_turn(loop, 1);
+        if (heard[0] > 0 && heard[1] > 0 && two.router.up && other.up)
+            break;
+    }
+    for (int turn = 0; turn < 1000; turn++) {
+        for (int i = 0; i < 32; i++)
+            (void)say_sized(routers[i & 1], LINK_FREE, 10);
+        turn_all(routers, 2);
+        loop_turn(loop, 1);
+    }
+    print_message("    heard %llu and %llu\n", (unsigned long long)heard[0],
+                  (unsigned long long)heard[1]);
+    assert_true(heard[0] > heard[1] / 2 && heard[1] > heard[0] / 2);
+    link_free(link);
+    loop_free(loop);
+    close_end(&other);
+    close_two(&two);
+}
+
 static void a_turn_of_two_megabytes_leaves_as_batches_of_256_kib(void **state)
 {
     (void)state;
@@ -505,6 +567,7 @@ int main(void)
         cmocka_unit_test(frames_arrive_once_and_in_order_under_curve),
         cmocka_unit_test(an_echo_inside_on_frame_comes_back),
         cmocka_unit_test(a_flush_sends_and_then_reads_without_the_end_of_a_turn),
+        cmocka_unit_test(one_that_never_pauses_takes_no_other_ones_turns),
         cmocka_unit_test(a_turn_of_two_megabytes_leaves_as_batches_of_256_kib),
         cmocka_unit_test(one_that_does_not_read_stops_credited_frames_but_not_free_ones),
         cmocka_unit_test(free_frames_past_the_limit_are_dropped_and_counted_by_both),
