@@ -1,32 +1,18 @@
 #include "bench/traffic.h"
 
 #include "base/rand.h"
-#include "bench/agenda.h"
-#include "bench/book.h"
-#include "bench/crowd.h"
-#include "bench/dice.h"
-#include "bench/judge.h"
-#include "bench/pace.h"
-#include "proto/gid.h"
+#include "bench/traffic_table.h"
+#include "bench/writing.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
-#define NS_PER_S UINT64_C(1000000000)
-#define NS_PER_MS UINT64_C(1000000)
-#define LOST_AFTER_NS (5 * NS_PER_S)
-#define RETRY_NS (2 * NS_PER_S)
 #define GIVE_UP_NS (30 * NS_PER_S)
-#define AWAY_NS (100 * NS_PER_MS)
 /* Each slot is looked at once in that time. */
 #define SWEEP_NS (200 * NS_PER_MS)
 #define WAIT_NS (50 * NS_PER_MS)
 /* What is due goes out in portions, so that answers are read in between. */
 #define SENDS_PER_TURN 512u
 #define CONFIRMED_PER_USER 32u
-#define TRIES 64u
-/* Messages to nobody have no slot. */
-#define NO_SLOT BOOK_SLOTS_MAX
 /* For open loops, and for what is followed; memory only once they are used. */
 #define SPARE_SLOTS (1u << 22)
 #define KEEP_MANY_BYTES 1024u
@@ -35,138 +21,6 @@
 #define MANY_USERS 32768u
 
 enum note_kind { NOTE_ARRIVED, NOTE_STRAY, NOTE_REPLAYED };
-
-enum manner { MANNER_WRITES, MANNER_HOLDS, MANNER_COMES_AND_GOES };
-
-struct traffic {
-    struct member *member;
-    const struct options *options;
-    struct crowd *crowd;
-    struct book *book;
-    struct judge judge;
-    struct referee_counts *counts;
-    struct agenda thinking; /* users' places in the closed loop that are free until then */
-    struct agenda again;    /* slots to be sent again: BUSY, SEQ_GAP */
-    enum manner manner;
-    enum team_phase phase;
-    bool open_loop, writing, logged_in;
-    struct dice dice;
-    struct pace pace; /* open loop */
-    uint64_t run, seq, gone_number;
-    uint64_t swept_ns;
-    double sweep_rest;
-    uint8_t body[FRAME_PAYLOAD_SIZE_MAX];
-};
-
-static bool is_ephemeral(const struct traffic *traffic)
-{
-    return traffic->options->message_class == HOT_EPHEMERAL;
-}
-
-/* --- sending ---------------------------------------------------------------------------------- */
-
-static void write_message(struct traffic *traffic, const struct referee_stamp *stamp, uint64_t seq,
-                          uint32_t tag)
-{
-    uint8_t cmid[GID_CMID_SIZE];
-    referee_write(traffic->body, traffic->options->bytes, stamp);
-    struct hot_send send = {
-        .to = member_gid(traffic->member, stamp->recipient),
-        .class = traffic->options->message_class,
-        .body = span_of(traffic->body, traffic->options->bytes),
-    };
-    if (!is_ephemeral(traffic)) {
-        referee_cmid(cmid, stamp);
-        send.cmid = span_of(cmid, sizeof cmid);
-        send.seq = send.settled = seq;
-    }
-    crowd_send(traffic->crowd, stamp->sender, judge_sending_device(&traffic->judge, stamp->number),
-               &send, tag);
-}
-
-static void transmit(struct traffic *traffic, struct book_slot *slot)
-{
-    const struct referee_stamp stamp = {traffic->run, slot->number, slot->sent_ns, slot->sender,
-                                        slot->recipient};
-    write_message(traffic, &stamp, slot->seq, book_tag(traffic->book, slot));
-    slot->due_ns =
-        crowd_now_ns(traffic->crowd) + (is_ephemeral(traffic) ? LOST_AFTER_NS : RETRY_NS);
-}
-
-static bool pick_recipient(struct traffic *traffic, uint32_t sender, uint32_t *recipient)
-{
-    const struct team_shape *shape = team_shape(traffic->member->team);
-    bool gone = shape->gone > 0 && dice_share(&traffic->dice) <= traffic->options->offline_share;
-    for (uint32_t i = 0; i < TRIES; i++) {
-        *recipient = gone ? shape->users + dice_below(&traffic->dice, shape->gone)
-                          : dice_below(&traffic->dice, shape->users);
-        if (*recipient != sender &&
-            (is_ephemeral(traffic) || !book_has(traffic->book, sender, *recipient)))
-            return true;
-    }
-    return false;
-}
-
-/* EPHEMERAL to one who is not there: nothing may come of it, so nothing is kept. */
-static void send_to_nobody(struct traffic *traffic, uint32_t sender, uint32_t recipient,
-                           uint64_t due_ns)
-{
-    traffic->gone_number += UINT64_C(1) << BOOK_SLOT_BITS;
-    const struct referee_stamp stamp = {traffic->run, traffic->gone_number | NO_SLOT, due_ns,
-                                        sender, recipient};
-    traffic->counts->sent++;
-    traffic->counts->to_offline++;
-    write_message(traffic, &stamp, 0, 1);
-}
-
-enum sent { SENT, SENT_TO_NOBODY, SENT_NOTHING };
-
-/* NOTHING: he is away or has no room for one more just now. */
-static enum sent send_from(struct traffic *traffic, uint32_t sender, uint64_t due_ns)
-{
-    uint32_t recipient;
-    if (!crowd_is_online(traffic->crowd, sender, 0) || !pick_recipient(traffic, sender, &recipient))
-        return SENT_NOTHING;
-    if (is_ephemeral(traffic) && recipient >= team_shape(traffic->member->team)->users) {
-        send_to_nobody(traffic, sender, recipient, due_ns);
-        return SENT_TO_NOBODY;
-    }
-    struct book_slot *slot = book_open(traffic->book, sender, recipient);
-    if (!slot) {
-        traffic->member->counts.starved++;
-        return SENT_NOTHING;
-    }
-    slot->sent_ns = due_ns;
-    slot->seq = ++traffic->seq;
-    traffic->counts->sent++;
-    transmit(traffic, slot);
-    return SENT;
-}
-
-/* One of the user's places in the closed loop is free. */
-static void send_next(struct traffic *traffic, uint32_t user)
-{
-    enum sent sent = SENT_TO_NOBODY;
-    while (traffic->writing && sent == SENT_TO_NOBODY)
-        sent = send_from(traffic, user, crowd_now_ns(traffic->crowd));
-    if (sent == SENT_NOTHING)
-        agenda_add(&traffic->thinking, crowd_now_ns(traffic->crowd) + AWAY_NS, user);
-}
-
-static void think(struct traffic *traffic, uint32_t user)
-{
-    uint64_t mean_ns = traffic->options->think_ms * NS_PER_MS;
-    if (!traffic->writing)
-        return;
-    if (mean_ns == 0) {
-        send_next(traffic, user);
-        return;
-    }
-    double ns = (double)mean_ns;
-    if (!traffic->options->even)
-        ns = dice_exponential(&traffic->dice, ns);
-    agenda_add(&traffic->thinking, crowd_now_ns(traffic->crowd) + (uint64_t)ns, user);
-}
 
 /* --- how messages end ------------------------------------------------------------------------- */
 
@@ -191,7 +45,7 @@ static void count_latency(struct traffic *traffic, uint64_t due_ns, uint32_t a, 
 static void ended(struct traffic *traffic, uint32_t sender)
 {
     if (!traffic->open_loop)
-        think(traffic, sender);
+        writing_think(traffic, sender);
 }
 
 static void arrived(struct traffic *traffic, uint64_t number)
@@ -255,7 +109,7 @@ static void on_deliver(void *ctx, uint32_t user, uint32_t device, const struct h
         break;
     }
     traffic->counts->delivered++;
-    if (!is_ephemeral(traffic))
+    if (!traffic_is_ephemeral(traffic))
         return;
     traffic->counts->completed++;
     count_latency(traffic, stamp.sent_ns, stamp.sender, user);
@@ -342,7 +196,8 @@ static void overdue(void *ctx, struct book_slot *slot)
 {
     struct traffic *traffic = ctx;
     uint32_t sender = slot->sender;
-    if (!is_ephemeral(traffic) && crowd_now_ns(traffic->crowd) < slot->sent_ns + GIVE_UP_NS) {
+    if (!traffic_is_ephemeral(traffic) &&
+        crowd_now_ns(traffic->crowd) < slot->sent_ns + GIVE_UP_NS) {
         /* Elsewhere one that is sent again is another message: the server would double nothing. */
         if (!crowd_is_online(traffic->crowd, sender, 0) ||
             !traffic->options->target->takes_resends) {
@@ -350,7 +205,7 @@ static void overdue(void *ctx, struct book_slot *slot)
             return;
         }
         traffic->counts->resent++;
-        transmit(traffic, slot);
+        writing_transmit(traffic, slot);
         return;
     }
     book_close_given_up(traffic->book, slot);
@@ -386,7 +241,7 @@ static void stop_thinking(struct traffic *traffic)
     uint32_t user;
     uint64_t now = crowd_now_ns(traffic->crowd);
     while (agenda_take(&traffic->thinking, now, &user))
-        send_next(traffic, user);
+        writing_next(traffic, user);
 }
 
 /* What has fallen due. Senders are random, so one who has no room leaves it to another. */
@@ -400,8 +255,9 @@ static void send_due(struct traffic *traffic)
         enum sent sent = SENT_NOTHING;
         for (uint32_t tries = 0; tries < TRIES && sent == SENT_NOTHING; tries++) {
             uint32_t sender = member->first + dice_below(&traffic->dice, member->users);
-            if (is_ephemeral(traffic) || book_flying_of(traffic->book, sender) < CONFIRMED_PER_USER)
-                sent = send_from(traffic, sender, due);
+            if (traffic_is_ephemeral(traffic) ||
+                book_flying_of(traffic->book, sender) < CONFIRMED_PER_USER)
+                sent = writing_send(traffic, sender, due);
         }
         if (sent == SENT_NOTHING)
             return; /* it stays due, and goes out late */
@@ -454,7 +310,7 @@ static void begin_writing(struct traffic *traffic)
         return;
     for (uint32_t user = 0; user < member->users; user++)
         for (uint32_t i = 0; i < traffic->options->in_flight; i++)
-            think(traffic, member->first + user);
+            writing_think(traffic, member->first + user);
 }
 
 static void enter(struct traffic *traffic)
@@ -560,7 +416,7 @@ static void open_crowd(struct traffic *traffic)
     traffic->crowd = crowd_new(&crowd_options, &events, &hists, traffic);
 }
 
-static struct traffic *traffic_new(struct member *member, enum manner manner)
+static struct traffic *traffic_new(struct member *member, enum traffic_manner manner)
 {
     const struct options *options = member->options;
     struct traffic *traffic = calloc(1, sizeof *traffic);
@@ -597,7 +453,7 @@ static void traffic_free(struct traffic *traffic)
     free(traffic);
 }
 
-static void run(struct member *member, enum manner manner)
+static void run(struct member *member, enum traffic_manner manner)
 {
     struct traffic *traffic = traffic_new(member, manner);
     crowd_login(traffic->crowd);
