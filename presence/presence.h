@@ -13,7 +13,8 @@
 #define PRESENCE_SLOTS 16384u
 /* dseq of a record whose edge has not announced it yet: loaded from Redis, only likely. */
 #define PRESENCE_LIKELY UINT32_MAX
-#define PRESENCE_EDGE_MAX (UINT32_MAX >> 1)
+#define PRESENCE_EDGE_MAX (UINT32_MAX >> 5)
+#define PRESENCE_MARKS 32u
 
 struct presence;
 
@@ -21,8 +22,8 @@ struct presence_record {
     uint64_t gid;
     uint64_t device; /* hash of its name */
     uint64_t session;
-    uint32_t edge : 31;   /* number of the edge worker, never 0 */
-    uint32_t doubted : 1; /* not yet confirmed by what its edge announces */
+    uint32_t edge : 27; /* number of the edge worker, never 0 */
+    uint32_t mark : 5;  /* the holder's: which round of announcing has confirmed it */
     uint32_t dseq; /* the last delivery's number while nobody else keeps it, or PRESENCE_LIKELY */
 };
 

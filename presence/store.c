@@ -506,7 +506,6 @@ static void take_loaded(struct store *store, uint32_t bucket, const struct reply
                                          .device = le64toh(longs[1]),
                                          .session = le64toh(session),
                                          .edge = le32toh(edge) & PRESENCE_EDGE_MAX,
-                                         .doubted = 1,
                                          .dseq = PRESENCE_LIKELY};
         uint64_t hash = presence_hash(store->memory, record.gid);
         if (record.edge == 0 || bucket_of(presence_slot(hash), hash) != bucket)

@@ -7,12 +7,13 @@
 #include <stdio.h>
 
 #define TICKS_A_SECOND 10u
-/* Of one tick; of records that are looked at a few more, to the end of a slot. */
-#define SWEEP_SLOTS 512u
-#define SWEEP_RECORDS 65536u
+#define SWEEP_RECORDS 65536u /* looked at in a tick, and a few more to the end of a slot */
 #define AUDIT_DIFFERED 3u
 #define AUDIT_EVERY_MS 10000u
-#define HELLO_EVERY_MS 500u /* an edge that waits to be asked says it again each second */
+/* As often as that an edge can bring a round about: one that waits to be asked says hello again
+ * each second. */
+#define ROUND_EVERY_MS 500u
+#define MARKS_MAX (PRESENCE_MARKS - 2) /* one more is that of records from Redis */
 
 static void say_number(struct roster *roster, uint32_t peer, uint32_t number)
 {
@@ -24,7 +25,9 @@ static void say_number(struct roster *roster, uint32_t peer, uint32_t number)
     roster->actions.say(roster->ctx, peer, &frame);
 }
 
-static void doubt_records(struct roster *roster, const struct edge *edge)
+/* All of an edge's records are as if confirmed in the round that was last. A walk through all of
+ * the memory, so not for each round. */
+static void mark_records(struct roster *roster, const struct edge *edge)
 {
     for (uint32_t slot = 0; slot < PRESENCE_SLOTS; slot++) {
         struct presence_record record;
@@ -32,8 +35,23 @@ static void doubt_records(struct roster *roster, const struct edge *edge)
             if (record.edge == edge->number)
                 presence_find(roster->presence, slot, gid_hash(record.gid), record.gid,
                               record.device)
-                    ->doubted = 1;
+                    ->mark = edge->mark % PRESENCE_MARKS;
     }
+}
+
+/* With the next mark. One that an unconfirmed record may still have does not come again before all
+ * have been marked anew. */
+static void doubt_records(struct roster *roster, struct edge *edge)
+{
+    if (edge->doubted == 0)
+        edge->marks = 0;
+    if (edge->marks == MARKS_MAX) {
+        mark_records(roster, edge);
+        edge->marks = 0;
+    }
+    edge->marks++;
+    edge->mark = (edge->mark + 1) % PRESENCE_MARKS;
+    edge->doubted = edge->count;
 }
 
 void census_begin_round(struct roster *roster, struct edge *edge)
@@ -44,7 +62,6 @@ void census_begin_round(struct roster *roster, struct edge *edge)
     edges_round_begin(edge, roster->now_ms);
     if (edge->doubted < edge->count)
         doubt_records(roster, edge);
-    edge->doubted = edge->count;
 
     Lahar__Link__V1__Owned owned = LAHAR__LINK__V1__OWNED__INIT;
     Lahar__Link__V1__LinkFrame frame = LAHAR__LINK__V1__LINK_FRAME__INIT;
@@ -94,7 +111,7 @@ bool census_hello(struct roster *roster, uint32_t peer, uint32_t number, struct 
         /* In a round what it waits for comes again by itself. Else it lost the link, which we never
          * noticed, and waits to be told what we own: until then it sends no digests. */
         if (roster->state == ROSTER_SERVING && !before->announcing &&
-            roster->now_ms - before->round_began_ms >= HELLO_EVERY_MS)
+            roster->now_ms - before->round_began_ms >= ROUND_EVERY_MS)
             census_begin_round(roster, before);
         return false;
     }
@@ -138,9 +155,9 @@ void census_link_down(struct roster *roster, uint32_t peer)
 static void confirm(struct roster *roster, struct edge *edge, struct presence_record *record,
                     uint32_t dseq)
 {
-    if (!record->doubted)
+    if (!roster_doubts(edge, record))
         return; /* said twice in one round, or bound meanwhile */
-    record->doubted = 0;
+    record->mark = edge->mark % PRESENCE_MARKS;
     edge->doubted--;
     /* In an audit what we have of it is as good. */
     if (edge->trusted && record->dseq != PRESENCE_LIKELY)
@@ -197,6 +214,7 @@ void census_announce(struct roster *roster, struct edge *edge,
             .device = announce->device[i],
             .session = announce->session[i],
             .edge = edge->number & PRESENCE_EDGE_MAX,
+            .mark = edge->mark % PRESENCE_MARKS,
             .dseq = announce->dseq[i] < PRESENCE_LIKELY ? (uint32_t)announce->dseq[i]
                                                         : PRESENCE_LIKELY - 1,
         };
@@ -204,33 +222,19 @@ void census_announce(struct roster *roster, struct edge *edge,
     }
 }
 
-/* What was not announced is not there. */
-static void drop_doubted(struct roster *roster, const struct edge *edge)
-{
-    for (uint32_t slot = 0; slot < PRESENCE_SLOTS && edge->doubted > 0; slot++) {
-        struct presence_record record;
-        for (uint32_t cursor = 0; presence_walk(roster->presence, slot, &cursor, &record);) {
-            if (record.edge != edge->number || !record.doubted)
-                continue;
-            roster->counts.swept++;
-            roster_drop(roster, gid_hash(record.gid), &record);
-        }
-    }
-}
-
 void census_announce_done(struct roster *roster, struct edge *edge, uint32_t round, uint64_t count)
 {
     if (!edge->announcing || round != edge->round)
         return;
-    if (edges_round_done(edge, round, count))
-        drop_doubted(roster, edge);
-    else
+    /* What was not announced is worth nothing from now on, and swept. */
+    if (!edges_round_done(edge, round, count) &&
+        roster->now_ms - edge->round_began_ms >= ROUND_EVERY_MS)
         census_begin_round(roster, edge);
 }
 
 void census_digest(struct roster *roster, struct edge *edge, uint64_t count, uint64_t mix)
 {
-    if (!edge->trusted || edge->announcing)
+    if (!edge->trusted || edge->announcing || edge->doubted > 0)
         return;
     if (count == edge->count && mix == edge->mix) {
         edge->differed = 0;
@@ -252,12 +256,19 @@ static bool is_dead(const struct roster *roster, const struct edge *edge)
            roster->now_ms - edge->silent_since_ms >= roster->options.sweep_after_ms;
 }
 
+/* Its doubted records are worth nothing. */
+static bool is_settled(const struct edge *edge)
+{
+    return edge->trusted && !edge->announcing;
+}
+
 static bool anything_to_sweep(const struct roster *roster)
 {
     bool unlikely = roster->awake_ms - roster->loaded_ms >= roster->options.likely_ms;
     for (const struct edge *edge = NULL; (edge = edges_next(roster->edges, edge)) != NULL;)
         if (edge->count > 0 &&
-            (is_dead(roster, edge) || (unlikely && !edge->trusted && edge->doubted > 0)))
+            (is_dead(roster, edge) ||
+             (edge->doubted > 0 && (is_settled(edge) || (unlikely && !edge->trusted)))))
             return true;
     return false;
 }
@@ -284,7 +295,7 @@ static void sweep(struct roster *roster)
 {
     uint32_t budget = (roster->options.sweep_per_s + TICKS_A_SECOND - 1) / TICKS_A_SECOND;
     uint64_t seen = 0;
-    for (uint32_t n = 0; n < SWEEP_SLOTS && seen < SWEEP_RECORDS; n++) {
+    for (uint32_t n = 0; n < PRESENCE_SLOTS && seen < SWEEP_RECORDS; n++) {
         seen += presence_slot_count(roster->presence, roster->sweep_slot);
         if (!sweep_slot(roster, roster->sweep_slot, &budget))
             return;

@@ -28,8 +28,11 @@ struct edge {
     uint64_t silent_since_ms;
     char name[LINK_NAME_MAX + 1];
 
-    /* Its records here; doubted ones among them are not yet confirmed in the round. Roster's. */
+    /* Its records here; doubted ones among them have another mark than it has: they are not yet
+     * confirmed in the round. `marks` of them may have been used since none was doubted. Roster's.
+     */
     uint64_t count, mix, doubted;
+    uint32_t mark, marks;
     bool named; /* by records that were loaded */
 
     bool trusted; /* a round was completed since its link came up */

@@ -65,16 +65,17 @@ static void count_in(struct roster *roster, const struct presence_record *record
     assert(edge != NULL);
     edge->count++;
     edge->mix ^= gid_session_mix(record->gid, record->device, record->session);
-    edge->doubted += record->doubted;
+    edge->doubted += roster_doubts(edge, record);
 }
 
 static void count_out(struct roster *roster, const struct presence_record *record)
 {
     struct edge *edge = edges_find(roster->edges, record->edge);
-    assert(edge != NULL && edge->count > 0 && edge->doubted >= record->doubted);
+    bool doubted = edge != NULL && roster_doubts(edge, record);
+    assert(edge != NULL && edge->count > 0 && edge->doubted >= doubted);
     edge->count--;
     edge->mix ^= gid_session_mix(record->gid, record->device, record->session);
-    edge->doubted -= record->doubted;
+    edge->doubted -= doubted;
 }
 
 /* Adds or replaces; `old` is the record it replaces, or NULL. */
@@ -107,7 +108,7 @@ enum roster_worth roster_worth_of(const struct roster *roster, const struct pres
         return ROSTER_GONE;
     if (edge->peer == EDGES_NO_PEER)
         return likely ? ROSTER_MAYBE : ROSTER_SILENT;
-    if (!record->doubted)
+    if (!roster_doubts(edge, record))
         return ROSTER_LIVE;
     if (edge->announcing || !edge->trusted)
         return edge->trusted && !likely ? ROSTER_LIVE : ROSTER_MAYBE;
@@ -202,8 +203,10 @@ static void store_loaded(void *ctx, uint32_t slot, const struct presence_record 
         return;
     edge->named = true;
     roster->any_loaded = true;
-    count_in(roster, record);
-    presence_put(roster->presence, slot, hash, record);
+    struct presence_record doubted = *record;
+    doubted.mark = (edge->mark - 1) % PRESENCE_MARKS;
+    count_in(roster, &doubted);
+    presence_put(roster->presence, slot, hash, &doubted);
 }
 
 static void store_load_done(void *ctx)
@@ -316,6 +319,7 @@ enum roster_bound roster_bind(struct roster *roster, struct edge *edge, uint64_t
         .device = device,
         .session = (uint64_t)epoch << 32 | ++roster->sessions_given[slot],
         .edge = edge->number & PRESENCE_EDGE_MAX,
+        .mark = edge->mark % PRESENCE_MARKS,
     };
     /* Epochs begin anew if Redis has lost them; a device's sessions must not. */
     if (found != NULL && old.session >= record.session)

@@ -32,6 +32,12 @@ struct roster {
     uint16_t connection; /* counts Redis's ups */
 };
 
+/* Not confirmed in the last round of its edge. */
+static inline bool roster_doubts(const struct edge *edge, const struct presence_record *record)
+{
+    return record->mark != edge->mark;
+}
+
 /* Adds a record, or replaces `old` (NULL: none) by it: in memory, in the store, in what is counted
  * of its edge. */
 void roster_put(struct roster *roster, uint64_t hash, const struct presence_record *old,

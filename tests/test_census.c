@@ -142,6 +142,7 @@ static void owned_is_said_again_until_the_round_is_whole(void **state)
     assert_true(second > first);
     world_announce(&world, 0, second, said, 1);
     world_done(&world, 0, second, 2); /* one frame was lost */
+    world_pass(&world, 1100);
     first = world_round(&world, 0);
     assert_true(first > second);
     world_announce(&world, 0, second, said, 2); /* of the old round: too late */
@@ -150,6 +151,45 @@ static void owned_is_said_again_until_the_round_is_whole(void **state)
     world_pass(&world, 20000);
     assert_int_equal(world_round(&world, 0), 0);
     assert_int_equal(online(gid), 2);
+}
+
+/* As many rounds as there are marks, each broken off by the link: what was confirmed in none of the
+ * last is in doubt, whatever was confirmed long ago. */
+static void a_record_that_was_confirmed_rounds_ago_is_doubted_in_each(void **state)
+{
+    (void)state;
+    uint64_t gid = world_gid(0), other = world_gid(1);
+    struct said said[] = {{gid, 1, 11, 5}, {other, 2, 12, 0}};
+    world_edge(&world, 0, 3, said, 2);
+    world_link_down(&world, 0);
+    for (uint32_t n = 0; n < 2 * PRESENCE_MARKS; n++) {
+        uint32_t now = n % 2;
+        world_link_up(&world, now, KEYS_EDGE);
+        world_hello(&world, now, 3);
+        uint32_t round = world_round(&world, now);
+        assert_int_not_equal(round, 0);
+        assert_int_equal(online(gid) + online(other), 0);
+        world_announce(&world, now, round, &said[1], 1);
+        assert_int_equal(online(gid), 0);
+        assert_int_equal(online(other), 1);
+        world_link_down(&world, now);
+    }
+    assert_int_equal(world_metric(&world, ROUTER_METRIC_RECORDS), 2);
+}
+
+/* A round costs the shard something, so nobody gets them in a loop. */
+static void an_edge_that_counts_wrong_is_asked_again_only_after_a_while(void **state)
+{
+    (void)state;
+    struct said said = {world_gid(0), 1, 11, 5};
+    world_link_up(&world, 0, KEYS_EDGE);
+    world_hello(&world, 0, 3);
+    uint32_t round = world_round(&world, 0);
+    world_announce(&world, 0, round, &said, 1);
+    world_done(&world, 0, round, 7);
+    assert_int_equal(world_round(&world, 0), 0);
+    world_pass(&world, 600);
+    assert_int_not_equal(world_round(&world, 0), 0);
 }
 
 static void a_session_that_no_shard_gives_is_not_taken(void **state)
@@ -237,6 +277,7 @@ static void an_edge_that_comes_back_announces_and_all_is_well(void **state)
     world_done(&world, 1, round, 1);
     assert_int_equal(online(gid), 1);
     assert_int_equal(online(other), 0);
+    world_pass(&world, 200); /* swept, within a tick */
     assert_int_equal(world_metric(&world, ROUTER_METRIC_RECORDS), 1);
 }
 
@@ -363,6 +404,8 @@ int main(void)
         WORLD(owned_names_all_slots_with_their_epoch),
         WORLD(what_is_announced_is_online),
         WORLD(owned_is_said_again_until_the_round_is_whole),
+        WORLD(a_record_that_was_confirmed_rounds_ago_is_doubted_in_each),
+        WORLD(an_edge_that_counts_wrong_is_asked_again_only_after_a_while),
         WORLD(a_session_that_no_shard_gives_is_not_taken),
         WORLD(the_higher_session_of_a_device_wins),
         WORLD(a_silent_edge_has_all_its_sessions_offline_at_once_without_a_write),

@@ -54,7 +54,7 @@ static void model_remove(struct model *model, uint32_t at)
 static bool same(const struct presence_record *a, const struct presence_record *b)
 {
     return a->gid == b->gid && a->device == b->device && a->session == b->session &&
-           a->edge == b->edge && a->dseq == b->dseq && a->doubted == b->doubted;
+           a->edge == b->edge && a->dseq == b->dseq && a->mark == b->mark;
 }
 
 static void compare(const struct presence *presence, const struct model *model)
@@ -82,7 +82,7 @@ static void one_step(struct presence *presence, struct model *model, uint32_t gi
         struct presence_record record = {
             .gid = gid, .device = device, .session = chance(1000), .dseq = chance(1000)};
         record.edge = (1 + chance(9)) & PRESENCE_EDGE_MAX;
-        record.doubted = chance(2) & 1;
+        record.mark = chance(PRESENCE_MARKS) % PRESENCE_MARKS;
         presence_put(presence, slot, hash, &record);
         model->records[at] = record;
         model->count += known ? 0 : 1;

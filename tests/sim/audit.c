@@ -41,6 +41,11 @@ static void audit_edge(struct world *world, const struct edge_host *host)
         world_wrong(world, "an edge could not read a shard", "%s", host->host.name);
 }
 
+static bool is_doubted(const struct roster *roster, const struct presence_record *record)
+{
+    return roster_doubts(edges_find(roster->edges, record->edge), record);
+}
+
 /* As it was told last: all of it at one time. */
 static void audit_shard(struct world *world, const struct shard_host *host)
 {
@@ -95,7 +100,7 @@ static bool recorded(struct world *world, const struct edge_host *host, const st
         const struct presence_record *record =
             presence_find(shard->roster->presence, presence_slot(hash), hash, s->gid, s->device);
         return record != NULL && record->session == s->session &&
-               record->edge == host->table->number && !record->doubted;
+               record->edge == host->table->number && !is_doubted(shard->roster, record);
     }
     return false;
 }
@@ -204,7 +209,7 @@ static void show_shard(const struct shard_host *host)
             printf("  %llu device %04x session %llx edge %u dseq %d%s\n",
                    (unsigned long long)record.gid, (uint32_t)record.device & 0xffff,
                    (unsigned long long)record.session, record.edge, (int)record.dseq,
-                   record.doubted ? " doubted" : "");
+                   is_doubted(roster, &record) ? " doubted" : "");
     }
 }
 
