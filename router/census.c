@@ -8,7 +8,11 @@
 
 #define TICKS_A_SECOND 10u
 #define SWEEP_RECORDS 65536u /* looked at in a tick, and a few more to the end of a slot */
-#define AUDIT_DIFFERED 3u
+/* So many digests in a row that differ: three of an edge where nothing happens. While its sessions
+ * come and go, a Bound that it has not read yet makes a difference each time. */
+#define AUDIT_DIFFERED 30u
+#define DIFFERED_CALM 10u
+#define DIFFERED_BUSY 1u
 #define AUDIT_EVERY_MS 10000u
 /* As often as that an edge can bring a round about: one that waits to be asked says hello again
  * each second. */
@@ -234,6 +238,8 @@ void census_announce_done(struct roster *roster, struct edge *edge, uint32_t rou
 
 void census_digest(struct roster *roster, struct edge *edge, uint64_t count, uint64_t mix)
 {
+    bool changed = edge->changed;
+    edge->changed = false;
     if (!edge->trusted || edge->announcing || edge->doubted > 0)
         return;
     if (count == edge->count && mix == edge->mix) {
@@ -241,7 +247,8 @@ void census_digest(struct roster *roster, struct edge *edge, uint64_t count, uin
         return;
     }
     roster->counts.drift++;
-    if (++edge->differed < AUDIT_DIFFERED || roster->now_ms - edge->round_began_ms < AUDIT_EVERY_MS)
+    edge->differed += changed ? DIFFERED_BUSY : DIFFERED_CALM;
+    if (edge->differed < AUDIT_DIFFERED || roster->now_ms - edge->round_began_ms < AUDIT_EVERY_MS)
         return;
     log_warn("presence_drift", LOG_TEXT("edge", edge->name), LOG_UNSIGNED("ours", edge->count),
              LOG_UNSIGNED("theirs", count));

@@ -45,6 +45,7 @@ struct edge {
 
     /* Of the audit. Roster's and shard's. */
     uint32_t differed;
+    bool changed; /* sessions came or went since the last digest */
     uint32_t sites_behind;
     uint64_t sites_told, sites_pushed_ms;
 

@@ -63,6 +63,7 @@ static void count_in(struct roster *roster, const struct presence_record *record
 {
     struct edge *edge = edges_find(roster->edges, record->edge);
     assert(edge != NULL);
+    edge->changed = true;
     edge->count++;
     edge->mix ^= gid_session_mix(record->gid, record->device, record->session);
     edge->doubted += roster_doubts(edge, record);
@@ -73,6 +74,7 @@ static void count_out(struct roster *roster, const struct presence_record *recor
     struct edge *edge = edges_find(roster->edges, record->edge);
     bool doubted = edge != NULL && roster_doubts(edge, record);
     assert(edge != NULL && edge->count > 0 && edge->doubted >= doubted);
+    edge->changed = true;
     edge->count--;
     edge->mix ^= gid_session_mix(record->gid, record->device, record->session);
     edge->doubted -= doubted;

@@ -319,7 +319,7 @@ static void one_that_is_bound_during_a_round_is_not_lost(void **state)
     assert_int_equal(online(gid), 1);
     /* Once more, in an audit. */
     world_pass(&world, 11000);
-    for (uint32_t i = 0; i < 3; i++)
+    for (uint32_t i = 0; i < 4; i++) /* the first finds that something has happened */
         digest(0, 77, 77);
     round = world_round(&world, 0);
     assert_int_not_equal(round, 0);
@@ -348,6 +348,23 @@ static void an_edge_that_says_hello_again_is_told_again_what_is_owned(void **sta
     assert_int_equal(world_round(&world, 0), 0);
     world_done(&world, 0, round, 0);
     assert_int_equal(online(gid), 0);
+}
+
+/* The edge has not read of the last logins yet, each time that it counts. */
+static void logins_that_go_on_are_no_drift_for_half_a_minute(void **state)
+{
+    (void)state;
+    uint64_t gid = world_gid(0);
+    world_edge(&world, 0, 3, NULL, 0);
+    world_pass(&world, 11000);
+    for (uint32_t second = 0; second < 29; second++) {
+        assert_true(world_bind(&world, 0, gid, 1 + second % 5) != 0);
+        digest(0, 5, 5);
+        assert_int_equal(world_round(&world, 0), 0);
+    }
+    assert_true(world_bind(&world, 0, gid, 1) != 0);
+    digest(0, 5, 5);
+    assert_int_not_equal(world_round(&world, 0), 0);
 }
 
 static void audits_are_not_more_often_than_every_ten_seconds(void **state)
@@ -414,6 +431,7 @@ int main(void)
         WORLD(a_digest_that_goes_on_differing_makes_a_round),
         WORLD(one_that_is_bound_during_a_round_is_not_lost),
         WORLD(an_edge_that_says_hello_again_is_told_again_what_is_owned),
+        WORLD(logins_that_go_on_are_no_drift_for_half_a_minute),
         WORLD(audits_are_not_more_often_than_every_ten_seconds),
         WORLD(announced_sessions_of_other_shards_count_but_are_not_taken),
         WORLD(another_edge_with_a_number_that_is_taken_is_not_let_in),
