@@ -310,6 +310,15 @@ static void deliver(struct crowd *crowd, uint32_t number, const struct hot_deliv
 static void ended(struct crowd *crowd, uint32_t number, const struct target_frame *frame)
 {
     char text[128];
+    struct seat *seat = &crowd->seats[number];
+    /* As a client does: it tries again, after a while. */
+    if (seat->state == SEAT_LOGGING_IN && frame->is.ended.reason == END_BUSY) {
+        crowd->counts.refused++;
+        free_login(crowd, seat);
+        net_close(crowd->net, number);
+        come_back(crowd, number);
+        return;
+    }
     if (crowd->options.comes_back)
         return; /* the connection's end follows */
     if (frame->is.ended.reason != 0)
@@ -357,7 +366,7 @@ static size_t on_bytes(void *ctx, uint32_t number, struct span bytes)
     enum frame_status status;
     while ((status = target->take(&rest, &frame)) == FRAME_READY) {
         hear(crowd, number, &frame);
-        if (crowd->seats[number].state == SEAT_EMPTY)
+        if (crowd->seats[number].state == SEAT_EMPTY || crowd->seats[number].state == SEAT_AWAY)
             return bytes.len - rest.len; /* it has left */
     }
     if (status == FRAME_INVALID)

@@ -8,7 +8,7 @@
  *
  * A connection that is lost fails the run (crowd_why), unless `comes_back`: then it logs in again
  * as clients do, on another server, after a random part of 1 s that doubles with each failure in a
- * row, up to 60 s.
+ * row, up to 60 s. So does, in any case, one whose login is refused as BUSY.
  */
 #ifndef BENCH_CROWD_H
 #define BENCH_CROWD_H
@@ -83,6 +83,7 @@ uint64_t crowd_clock_ns(struct crowd *crowd);
 struct crowd_counts {
     uint64_t online, lost; /* connections; lost: ended after their login */
     uint64_t logins, back;
+    uint64_t refused;      /* logins, as BUSY: they are tried again */
     uint64_t out_of_order; /* deliveries whose dseq does not follow the one before it */
 };
 struct crowd_counts crowd_counts(const struct crowd *crowd);

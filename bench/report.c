@@ -215,6 +215,7 @@ static void print_json(const struct options *options, const struct report *repor
         json_real("seconds", f.login_seconds);
         json_real("per_second", f.login_rate);
         json_real("cpu_us_each", f.login_cpu_us);
+        json_count("refused", report->whole.refused);
         json_latency("latency_us", &report->login_latency, report->comes_and_goes);
         printf("}");
         json_count("connections", (uint64_t)f.connections);
@@ -324,6 +325,9 @@ static void print_text(const struct options *options, const struct report *repor
     if (f.logins > 0) {
         printf("  %.0f logins in %.1f s: %.0f/s, %.0f us CPU of the servers each\n", f.logins,
                f.login_seconds, f.login_rate, f.login_cpu_us);
+        if (report->whole.refused > 0)
+            printf("  logins refused as busy and tried again: %llu\n",
+                   (unsigned long long)report->whole.refused);
         print_latency("login", &report->login_latency);
         printf("  bytes a connection: resident %.0f, kernel %.0f, generator %.0f\n", f.resident,
                f.kernel, f.own_resident);

@@ -58,6 +58,7 @@ struct team_now {
 struct team_counts {
     struct referee_counts referee;
     uint64_t online, lost, logins; /* connections; lost: ended after their login */
+    uint64_t refused;              /* logins, as BUSY: tried again */
     uint64_t back;                 /* came back after having been lost */
     uint64_t starved;              /* sends that were put off since all slots were taken */
     uint64_t not_sent;             /* due when the open loop ended, and dropped */

@@ -347,6 +347,7 @@ static void stand(struct traffic *traffic)
     member->counts.lost = counts.lost;
     member->counts.logins = counts.logins;
     member->counts.back = counts.back;
+    member->counts.refused = counts.refused;
     traffic->counts->out_of_order = counts.out_of_order;
     if (*crowd_why(traffic->crowd))
         member_fail(member, "%s", crowd_why(traffic->crowd));

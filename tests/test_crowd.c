@@ -2,6 +2,7 @@
 #include "bench/crowd.h"
 
 #include "bench/relay.h"
+#include "proto/reasons.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -101,7 +102,7 @@ static void on_lost(void *ctx, uint32_t user, uint32_t device)
     stage->lost[user - FIRST]++;
 }
 
-static struct stage *open_stage(bool comes_back)
+static struct stage *open_stage_for(const struct target *target, bool comes_back)
 {
     struct stage *stage = calloc(1, sizeof *stage);
     assert_non_null(stage);
@@ -113,7 +114,7 @@ static struct stage *open_stage(bool comes_back)
     stage->back = calloc(1, sizeof *stage->back);
     stage->wake_fd = eventfd(0, EFD_NONBLOCK);
     const struct crowd_options options = {
-        .target = target_find("relay"),
+        .target = target,
         .servers = stage->list,
         .device = "bench",
         .first = FIRST,
@@ -129,6 +130,11 @@ static struct stage *open_stage(bool comes_back)
     const struct crowd_hists hists = {stage->logins, stage->back};
     stage->crowd = crowd_new(&options, &events, &hists, stage);
     return stage;
+}
+
+static struct stage *open_stage(bool comes_back)
+{
+    return open_stage_for(target_find("relay"), comes_back);
 }
 
 static void close_stage(struct stage *stage)
@@ -239,12 +245,43 @@ static void restless_ones_log_in_again_and_again_until_they_rest(void **state)
     close_stage(stage);
 }
 
+/* The relay's wire, but that the first welcomes are refusals. */
+static uint32_t refusals_left;
+
+static enum frame_status take_refusals(struct span *input, struct target_frame *frame)
+{
+    enum frame_status status = target_find("relay")->take(input, frame);
+    if (status != FRAME_READY || frame->event != TARGET_WELCOME || refusals_left == 0)
+        return status;
+    refusals_left--;
+    *frame = (struct target_frame){.event = TARGET_ENDED, .is.ended.reason = END_BUSY};
+    return status;
+}
+
+static void who_is_refused_as_busy_tries_again(void **state)
+{
+    (void)state;
+    struct target busy = *target_find("relay");
+    busy.take = take_refusals;
+    refusals_left = 5;
+    struct stage *stage = open_stage_for(&busy, false);
+    log_in(stage);
+    assert_string_equal(crowd_why(stage->crowd), "");
+    assert_int_equal(crowd_counts(stage->crowd).online, USERS);
+    assert_int_equal(crowd_counts(stage->crowd).refused, 5);
+    assert_int_equal(crowd_counts(stage->crowd).logins, USERS + GONE);
+    for (uint32_t i = 0; i < USERS + GONE; i++)
+        assert_int_equal(stage->online[i], 1);
+    close_stage(stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_log_in_once_and_the_gone_ones_leave),
         cmocka_unit_test(what_is_sent_arrives_at_its_user),
         cmocka_unit_test(who_loses_the_server_comes_back_on_another),
+        cmocka_unit_test(who_is_refused_as_busy_tries_again),
         cmocka_unit_test(without_that_a_lost_connection_is_a_failure),
         cmocka_unit_test(restless_ones_log_in_again_and_again_until_they_rest),
     };

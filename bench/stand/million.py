@@ -60,6 +60,7 @@ def summary_of(result, edges, taken):
         "generator processes": result.get("processes", 1),
         "held, s": result["seconds"],
         "logins per second": result["logins"]["per_second"],
+        "logins refused as busy, and tried again": result["logins"]["refused"],
         "server CPU per login, µs": result["logins"]["cpu_us_each"],
         "messages per second": result["per_second"],
         "messages sent": messages.get("sent", 0),
