@@ -106,7 +106,7 @@ def main():
     given = [argument for argument in sys.argv[1:] if argument != INSIDE]
     if INSIDE not in sys.argv:
         stand.packages("bench")
-    stand.own_network(INSIDE)
+    stand.own_network(INSIDE, options.port)
     build_folder = os.path.abspath(options.build or stand.build(stand.ROOT, os.path.join(stand.ROOT, "build", "bench")))
     edges = max(1, math.ceil(options.users / EDGE_HOLDS))
     before = stand.memory_available()

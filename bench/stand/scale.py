@@ -95,7 +95,7 @@ def main():
     if INSIDE not in sys.argv:
         stand.packages("bench")
     if max(options.connections, default=0) > ALIKE:
-        stand.own_network(INSIDE)
+        stand.own_network(INSIDE, options.port)
     build_folder = os.path.abspath(options.build or stand.build(stand.ROOT, os.path.join(stand.ROOT, "build", "bench")))
     results = []
     with stand.Stand(build_folder, options.port, keep=options.keep) as the_stand:

@@ -414,8 +414,12 @@ class Stand:
         return result
 
 
-def own_network(argument):
-    """Goes on in a network namespace of our own: no netfilter, all ports, wide queues; `argument` marks that it was done."""
+PORTS_KEPT = 1000
+
+
+def own_network(argument, first_port):
+    """Goes on in a network namespace of our own: no netfilter, all ports, wide queues; `argument` marks that it was done. No
+    connection gets one of the ports from `first_port` on, which servers will listen on."""
     if argument not in sys.argv:
         if os.getuid() != 0:
             raise Trouble("a network namespace (unshare -n) needs root")
@@ -423,7 +427,8 @@ def own_network(argument):
     run("ip", "link", "set", "lo", "up")
     for name, value in (("ipv4/ip_local_port_range", "1024 65535"), ("core/somaxconn", "65535"),
                         ("ipv4/tcp_max_syn_backlog", "65535"), ("ipv4/tcp_no_metrics_save", "1"),
-                        ("ipv4/tcp_fin_timeout", "5")):
+                        ("ipv4/tcp_fin_timeout", "5"),
+                        ("ipv4/ip_local_reserved_ports", f"{first_port}-{first_port + PORTS_KEPT - 1}")):
         with open(f"/proc/sys/net/{name}", "w") as file:
             file.write(value)
 
