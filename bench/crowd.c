@@ -15,6 +15,7 @@
 #define TOKEN_LIFETIME_S 600u
 #define WHY_SIZE (MINT_WHY_SIZE + 128u)
 #define NS_PER_MS UINT64_C(1000000)
+#define PING_STRIDE 2654435769u /* 2^32 over the golden ratio: spreads what follows in a row */
 /* More at once would be heard by nobody while their tokens are made. */
 #define STARTS_PER_TURN 16u
 #define BACK_FIRST_NS (1000 * NS_PER_MS)
@@ -388,9 +389,13 @@ static void ping(struct crowd *crowd)
     uint64_t now = net_now_ns(crowd->net);
     if (crowd->heartbeat_ms == 0 || !target->ping)
         return;
-    if (crowd->pinged_ns == 0)
+    if (crowd->pinged_ns == 0) {
         crowd->pinged_ns = now;
-    uint64_t each_ns = crowd->heartbeat_ms * NS_PER_MS * 4 / 5 / crowd->own_seats;
+        /* Elsewhere in each process: all begin with the same share of their users logged in. */
+        crowd->next_ping =
+            (uint32_t)((uint64_t)crowd->options.first * PING_STRIDE % crowd->own_seats);
+    }
+    uint64_t each_ns = crowd->heartbeat_ms * NS_PER_MS / crowd->own_seats;
     for (; now - crowd->pinged_ns >= each_ns; crowd->pinged_ns += each_ns) {
         uint32_t number = crowd->next_ping;
         crowd->next_ping = (number + 1) % crowd->own_seats;

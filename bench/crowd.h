@@ -3,8 +3,7 @@
  * Users have their numbers over all processes; on a site they are called "u<base + number>". Each
  * has a connection for each of his devices ("bench", "bench2", ...), at first on server (connection
  * mod servers). They log in a bounded number at a time; tokens are made before they connect. A ping
- * goes out for each connection once in four fifths of a heartbeat, all in turn, so that pings never
- * bunch.
+ * goes out for each connection once in a heartbeat, all in turn, so that pings never bunch.
  *
  * A connection that is lost fails the run (crowd_why), unless `comes_back`: then it logs in again
  * as clients do, on another server, after a random part of 1 s that doubles with each failure in a

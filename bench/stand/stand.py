@@ -417,13 +417,20 @@ class Stand:
 PORTS_KEPT = 1000
 
 
+CONNECTION_BUCKETS = 4194304
+BUCKETS_FILE = "/proc/sys/net/ipv4/tcp_child_ehash_entries"
+
+
 def own_network(argument, first_port):
     """Goes on in a network namespace of our own: no netfilter, all ports, wide queues; `argument` marks that it was done. No
     connection gets one of the ports from `first_port` on, which servers will listen on."""
     if argument not in sys.argv:
         if os.getuid() != 0:
             raise Trouble("a network namespace (unshare -n) needs root")
-        os.execvp("unshare", ["unshare", "-n", sys.executable, "-B", *sys.argv, argument])
+        # A namespace shares the machine's table of connections, which is made for some 200,000 of them, unless the one in which it is
+        # made says otherwise: so there are two.
+        os.execvp("unshare", ["unshare", "-n", "sh", "-c", f'echo {CONNECTION_BUCKETS} 2>/dev/null >{BUCKETS_FILE}; exec unshare -n "$@"',
+                              "sh", sys.executable, "-B", *sys.argv, argument])
     run("ip", "link", "set", "lo", "up")
     for name, value in (("ipv4/ip_local_port_range", "1024 65535"), ("core/somaxconn", "65535"),
                         ("ipv4/tcp_max_syn_backlog", "65535"), ("ipv4/tcp_no_metrics_save", "1"),
