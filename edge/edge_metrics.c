@@ -9,6 +9,17 @@ static const struct metric table[] = {
 
 static_assert(sizeof table / sizeof table[0] == EDGE_METRICS, "each metric has its line");
 
+static const uint16_t ended[END_REASONS] = {
+#define END_REASON(name, number, label, fault, next, text) [number] = EDGE_METRIC_CLOSED_##name,
+#include "proto/end_reasons.h"
+};
+
+size_t edge_metrics_ended(uint32_t reason)
+{
+    assert(reasons_end_known(reason));
+    return ended[reason];
+}
+
 const struct metric *edge_metrics_table(void)
 {
     return table;

@@ -4,6 +4,7 @@
 
 #include "base/metrics.h"
 #include "proto/link.h"
+#include "proto/reasons.h"
 
 enum edge_metric {
 #define EDGE_METRIC(id, name, labels, kind, help) EDGE_METRIC_##id,
@@ -12,11 +13,19 @@ enum edge_metric {
 };
 
 /* The counters of one end reason, nack reason or token verdict. */
-#define EDGE_METRIC_ENDED(reason) ((size_t)EDGE_METRIC_CLOSED_PEER_LEFT + (size_t)(reason)-1)
+#define EDGE_METRIC_ENDED(reason) edge_metrics_ended((uint32_t)(reason))
 #define EDGE_METRIC_NACK(reason) ((size_t)EDGE_METRIC_SENDS_NACKED_BUSY + (size_t)(reason)-1)
 #define EDGE_METRIC_TOKEN(verdict) ((size_t)EDGE_METRIC_TOKENS_OK + (size_t)(verdict))
 
 const struct metric *edge_metrics_table(void);
+/* Of a reason that the table knows. */
+size_t edge_metrics_ended(uint32_t reason);
+/* What one limit holds at the moment, its value, and what it has refused. */
+#define EDGE_METRIC_LIMIT_NOW(limit) ((size_t)EDGE_METRIC_LIMIT_NOW_CONNECTIONS + (size_t)(limit)-1)
+#define EDGE_METRIC_LIMIT(limit) ((size_t)EDGE_METRIC_LIMIT_CONNECTIONS + (size_t)(limit)-1)
+#define EDGE_METRIC_LIMIT_REJECTED(limit)                                                          \
+    ((size_t)EDGE_METRIC_LIMIT_REJECTED_CONNECTIONS + (size_t)(limit)-1)
+
 /* Copies the link's counts into the worker's row. */
 void edge_metrics_link(struct metrics *metrics, const struct link_counts *counts);
 

@@ -12,6 +12,15 @@ EDGE_METRIC(BYTES_OUT,        "lahar_edge_client_bytes_out_total", "", COUNTER, 
 EDGE_METRIC(WRITES,           "lahar_edge_client_writes_total", "", COUNTER, "Writes to client sockets.")
 #define END_REASON(name, number, label, fault, next, text) EDGE_METRIC(CLOSED_##name, "lahar_edge_closed_total", "reason=\"" label "\"", COUNTER, "Client connections ended, by reason.")
 #include "proto/end_reasons.h"
+#define LIMIT(name, label, reason, end) EDGE_METRIC(LIMIT_NOW_##name, "lahar_limit_current", "limit=\"" label "\"", GAUGE, "How much of a limit is used now; of a limit for each device, address or site, by the one that uses most; of a time, how many are under that clock.")
+#include "edge/limit_rows.h"
+#define LIMIT(name, label, reason, end) EDGE_METRIC(LIMIT_##name, "lahar_limit", "limit=\"" label "\"", GAUGE, "The limit; 0: there is none.")
+#include "edge/limit_rows.h"
+#define LIMIT(name, label, reason, end) EDGE_METRIC(LIMIT_REJECTED_##name, "lahar_limit_rejected_total", "limit=\"" label "\",reason=\"" reason "\"", COUNTER, "What was refused because of a limit.")
+#include "edge/limit_rows.h"
+EDGE_METRIC(OVERLOAD_CLASS,   "lahar_edge_overload_class", "", GAUGE, "What is refused for now: 0 nothing, 1 new connections, 2 logins too, 3 EPHEMERAL sends too.")
+EDGE_METRIC(ADDRESSES,        "lahar_edge_addresses", "", GAUGE, "Client addresses that are told apart now.")
+EDGE_METRIC(ADDRESSES_BEYOND, "lahar_edge_addresses_beyond_total", "", COUNTER, "Connections whose address was not told apart, because the table of addresses was full.")
 EDGE_METRIC(SESSIONS,         "lahar_edge_sessions", "", GAUGE, "Sessions bound now.")
 EDGE_METRIC(LOGINS,           "lahar_edge_logins_total", "", COUNTER, "Logins completed.")
 EDGE_METRIC(LOGINS_LATE,      "lahar_edge_logins_late_total", "", COUNTER, "Logins given up because a shard did not answer in time.")

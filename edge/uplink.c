@@ -143,7 +143,7 @@ static void unbind(struct session_table *table, struct span content)
         return;
     }
     struct session *s = session_find(table, said->gid, said->session);
-    bool known = said->reason > END_NONE && said->reason < END_REASONS;
+    bool known = reasons_end_known(said->reason);
     if (s != NULL)
         session_end_unbound(table, s, known ? (enum end_reason)said->reason : END_NO_SESSION);
 }

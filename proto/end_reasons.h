@@ -1,7 +1,7 @@
 /* Every way a client's connection ends, once: enum, wire number (Error, Goaway, Unbind), label in
  * logs and counters, whose doing it is, and what the client library does next: BACK (reconnects
  * with jitter), FRESH (fetches a new token first), AWAY (stays away until the application says
- * otherwise). Numbers are for ever.
+ * otherwise). Numbers are for ever; some are not given yet.
  *
  *     name              number label               fault  next   text for people */
 // clang-format off
@@ -28,5 +28,7 @@ END_REASON(EDGE_FULL,       20, "edge_full",        US,    BACK,  "this edge hol
 END_REASON(EDGE_LEAVING,    21, "edge_leaving",     US,    BACK,  "this edge is shutting down")
 END_REASON(CUT_OFF,         22, "cut_off",          US,    BACK,  "this edge has lost its connection to the cluster")
 END_REASON(NO_SESSION,      23, "no_session",       US,    BACK,  "the cluster no longer knows this session")
+END_REASON(ADDRESS_FULL,    30, "address_full",     PEER,  BACK,  "there are as many connections from this address as are allowed")
+END_REASON(SITE_FULL,       31, "site_full",        US,    BACK,  "the site has as many connections as are allowed")
 // clang-format on
 #undef END_REASON

@@ -29,9 +29,14 @@ static const struct nack *nack_row(uint32_t reason)
     return &nacks[reason < NACK_REASONS ? reason : 0];
 }
 
+bool reasons_end_known(uint32_t reason)
+{
+    return reason > END_NONE && reason < END_REASONS && ends[reason].label != NULL;
+}
+
 static const struct end *end_row(uint32_t reason)
 {
-    return &ends[reason < END_REASONS ? reason : 0];
+    return &ends[reasons_end_known(reason) ? reason : 0];
 }
 
 const char *reasons_nack_label(uint32_t reason)

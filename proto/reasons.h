@@ -27,6 +27,7 @@ enum end_next { END_NEXT_BACK, END_NEXT_FRESH, END_NEXT_AWAY };
 const char *reasons_nack_label(uint32_t reason);
 const char *reasons_nack_text(uint32_t reason);
 enum nack_outcome reasons_nack_outcome(uint32_t reason);
+bool reasons_end_known(uint32_t reason);
 const char *reasons_end_label(uint32_t reason);
 const char *reasons_end_text(uint32_t reason);
 enum end_next reasons_end_next(uint32_t reason);

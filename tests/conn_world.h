@@ -151,7 +151,8 @@ static inline uint64_t ended(const struct world *world)
 {
     uint64_t sum = 0;
     for (size_t reason = 1; reason < END_REASONS; reason++)
-        sum += count(world, EDGE_METRIC_ENDED(reason));
+        if (reasons_end_known((uint32_t)reason))
+            sum += count(world, EDGE_METRIC_ENDED(reason));
     return sum;
 }
 
