@@ -336,7 +336,8 @@ static void open_conn(struct conn_table *table, struct conn *conn)
     wheel_cancel(table->wheel, &conn->deadline);
     conn->state = CONN_OPEN;
     conn->opened = true;
-    table->events->on_opened(table->ctx, id_of(conn), conn->listener);
+    struct conn_from from = {0};
+    table->events->on_opened(table->ctx, id_of(conn), conn->listener, &from);
 }
 
 static void shake_hands(struct conn_table *table, struct conn *conn)

@@ -32,9 +32,17 @@ struct conn_id {
     uint32_t generation; /* never 0: a zeroed conn_id is stale */
 };
 
+/* Where a conn comes from, as far as that decides what it may do. */
+struct conn_from {
+    uint32_t origin;    /* what sites_origin says of its Origin header; 0: it sent none */
+    uint32_t address;   /* as limits_enter counts its address */
+    uint32_t waited_ms; /* so long after it could have begun to speak */
+};
+
 struct conn_events {
-    /* After the handshake, if there is one. */
-    void (*on_opened)(void *ctx, struct conn_id id, uint32_t listener);
+    /* After all handshakes. `from` is borrowed. */
+    void (*on_opened)(void *ctx, struct conn_id id, uint32_t listener,
+                      const struct conn_from *from);
     /* Returns how many bytes were used; the rest is offered again with what follows it. */
     size_t (*on_bytes)(void *ctx, struct conn_id id, struct span bytes);
     /* Only for conns that were opened. */

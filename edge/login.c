@@ -232,6 +232,11 @@ static void check_token(struct session_table *table, struct session *s, struct s
         refuse(table, s, END_TOKEN_REFUSED);
         return;
     }
+    const struct site *site = sites_find(table->sites, span_of(claims.site, claims.site_len));
+    if (site != NULL && !sites_origin_allowed(site, s->origin)) {
+        refuse(table, s, END_ORIGIN_REFUSED);
+        return;
+    }
     s->device = gid_device_hash(device);
     ask_resolve(table, s, &claims);
 }

@@ -121,6 +121,13 @@ uint32_t session_count(const struct session_table *table)
     return table->bound;
 }
 
+uint32_t session_origin(const struct session_table *table, struct span origin)
+{
+    if (sites_revision(table->sites) == 0)
+        return SESSION_ORIGIN_LATER;
+    return sites_origin(table->sites, origin);
+}
+
 uint64_t session_map_epoch(const struct session_table *table)
 {
     return route_map_epoch(table->routes);
@@ -295,7 +302,7 @@ static struct session *place_for(struct session_table *table, uint32_t place)
     return session_at(table, place);
 }
 
-void session_opened(struct session_table *table, struct conn_id id)
+void session_opened(struct session_table *table, struct conn_id id, const struct conn_from *from)
 {
     assert(table->wheel != NULL && id.generation != 0);
     arena_reset(table->arena);
@@ -303,14 +310,19 @@ void session_opened(struct session_table *table, struct conn_id id)
     assert(s->state == SESSION_FREE);
     *s = (struct session){.place = id.slot,
                           .generation = id.generation,
+                          .origin = from->origin,
+                          .address = from->address,
                           .state = SESSION_FRESH,
                           .heard_ms = table->now_ms,
                           .sendings = POOL_NONE};
     table->opened++;
+    uint32_t hello_ms = table->options.hello_ms;
     if (table->leaving)
         session_end(table, s, END_EDGE_LEAVING, true);
     else
-        session_deadline(table, s, table->now_ms + table->options.hello_ms);
+        session_deadline(table, s,
+                         table->now_ms + hello_ms -
+                             (from->waited_ms < hello_ms ? from->waited_ms : hello_ms));
 }
 
 static struct session *of_conn(const struct session_table *table, struct conn_id id)

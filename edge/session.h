@@ -70,7 +70,7 @@ void session_table_free(struct session_table *table);
 void session_time(struct session_table *table, uint64_t now_ms, uint64_t wall_ms);
 
 /* From the conn table: see struct conn_events. */
-void session_opened(struct session_table *table, struct conn_id id);
+void session_opened(struct session_table *table, struct conn_id id, const struct conn_from *from);
 size_t session_bytes(struct session_table *table, struct conn_id id, struct span bytes);
 void session_closed(struct session_table *table, struct conn_id id, enum end_reason reason);
 
@@ -91,6 +91,9 @@ bool session_left(const struct session_table *table);
 const char *session_not_ready(const struct session_table *table);
 /* Those that are bound. */
 uint32_t session_count(const struct session_table *table);
+/* What sites_origin says of an origin; SESSION_ORIGIN_LATER: no site is known here yet. */
+#define SESSION_ORIGIN_LATER UINT32_MAX
+uint32_t session_origin(const struct session_table *table, struct span origin);
 /* The newest slot map taken, for the heads of batches; 0: none yet. */
 uint64_t session_map_epoch(const struct session_table *table);
 

@@ -50,6 +50,7 @@ struct session {
     uint64_t gap_ms, gap_place;    /* when and for which place a gap was told last; 0: none */
     struct login *login;           /* in LOOKUP only */
     uint32_t place, generation;    /* the conn's */
+    uint32_t origin, address;      /* struct conn_from */
     uint32_t rate_milli, rate_ms;  /* thousandths of a send that are left, as of when */
     uint32_t sendings;             /* block in the pool; POOL_NONE: no send in flight */
     uint16_t in_flight;

@@ -9,6 +9,8 @@ struct sites;
 
 #define SITES_KEYS_MAX 8u
 #define SITES_ID_MAX 32u
+#define SITES_ORIGINS_MAX 64u
+#define SITES_ORIGIN_BYTES_MAX 256u
 #define SITES_MISSING_MS 10000u /* how long "there is none" is believed */
 
 struct sites_key {
@@ -25,6 +27,9 @@ struct site {
     uint64_t not_before; /* s since 1970 */
     uint32_t key_count;
     struct sites_key keys[SITES_KEYS_MAX];
+    bool any_origin; /* "*" is among its origins */
+    uint32_t origin_count;
+    uint32_t origins[SITES_ORIGINS_MAX]; /* their numbers */
 };
 
 struct sites *sites_new(void);
@@ -43,6 +48,14 @@ uint64_t sites_revision(const struct sites *sites);
  * most 1,024 are kept. */
 void sites_missing(struct sites *sites, struct span id, uint64_t now_ms);
 bool sites_is_missing(const struct sites *sites, struct span id, uint64_t now_ms);
+
+/* The number of a browser's Origin ("https://game.example"): above 0 if any site admits its pages
+ * (RFC 6454; case and one slash at the end do not matter), else 0. A number never becomes another
+ * origin's. */
+uint32_t sites_origin(const struct sites *sites, struct span origin);
+/* May pages of that origin log in to this site? 0: there was no Origin header, so it is no browser,
+ * and nothing can be said against it. */
+MUST_CHECK bool sites_origin_allowed(const struct site *site, uint32_t origin);
 
 /* 1 to 32 of [a-z0-9-]. */
 MUST_CHECK bool sites_id_valid(struct span id);

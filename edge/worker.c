@@ -88,12 +88,12 @@ static uint64_t get_random(void *ctx)
 
 /* --- what is brought to them ------------------------------------------------------------------ */
 
-static void on_opened(void *ctx, struct conn_id id, uint32_t listener)
+static void on_opened(void *ctx, struct conn_id id, uint32_t listener, const struct conn_from *from)
 {
     (void)listener;
     struct worker *worker = ctx;
     set_time(worker);
-    session_opened(worker->sessions, id);
+    session_opened(worker->sessions, id, from);
 }
 
 static size_t on_bytes(void *ctx, struct conn_id id, struct span bytes)

@@ -28,6 +28,12 @@ END_REASON(EDGE_FULL,       20, "edge_full",        US,    BACK,  "this edge hol
 END_REASON(EDGE_LEAVING,    21, "edge_leaving",     US,    BACK,  "this edge is shutting down")
 END_REASON(CUT_OFF,         22, "cut_off",          US,    BACK,  "this edge has lost its connection to the cluster")
 END_REASON(NO_SESSION,      23, "no_session",       US,    BACK,  "the cluster no longer knows this session")
+END_REASON(ORIGIN_REFUSED,  24, "origin_refused",   PEER,  AWAY,  "the site does not admit pages of this origin")
+END_REASON(UPGRADE_REFUSED, 25, "upgrade_refused",  PEER,  BACK,  "the HTTP request was no upgrade to WebSocket that is served here")
+END_REASON(WS_BROKEN,       26, "ws_broken",        PEER,  BACK,  "the rules of WebSocket were broken")
+END_REASON(WS_TEXT,         27, "ws_text",          PEER,  BACK,  "text was sent over WebSocket; messages are binary")
+END_REASON(PROXY_UNLISTED,  28, "proxy_unlisted",   PEER,  BACK,  "the peer is no proxy that is listed in proxy.from")
+END_REASON(PROXY_FAILED,    29, "proxy_failed",     PEER,  BACK,  "no PROXY protocol header came, or none that could be read")
 END_REASON(ADDRESS_FULL,    30, "address_full",     PEER,  BACK,  "there are as many connections from this address as are allowed")
 END_REASON(SITE_FULL,       31, "site_full",        US,    BACK,  "the site has as many connections as are allowed")
 // clang-format on

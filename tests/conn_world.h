@@ -40,6 +40,7 @@ struct world {
     /* What the events told. */
     uint32_t opened, closed;
     uint32_t last_listener;
+    struct conn_from last_from;
     struct conn_id last;
     enum end_reason last_reason;
     size_t offers;
@@ -59,7 +60,8 @@ static inline uint64_t now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static inline void on_opened(void *ctx, struct conn_id id, uint32_t listener)
+static inline void on_opened(void *ctx, struct conn_id id, uint32_t listener,
+                             const struct conn_from *from)
 {
     struct world *world = ctx;
     assert_int_not_equal(id.generation, 0);
@@ -67,6 +69,7 @@ static inline void on_opened(void *ctx, struct conn_id id, uint32_t listener)
     world->opened++;
     world->last = id;
     world->last_listener = listener;
+    world->last_from = *from;
     if (world->said_len > 0)
         conn_send(world->table, id, span_of(world->said_when_opened, world->said_len));
 }

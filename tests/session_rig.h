@@ -221,7 +221,7 @@ static inline struct conn_id rig_open(struct rig *rig, uint32_t place)
     struct conn_id id = {place, ++rig->generation};
     rig->closed[place] = END_NONE;
     rig->to_client[place].begin = rig->to_client[place].end = 0;
-    session_opened(rig->table, id);
+    session_opened(rig->table, id, &(struct conn_from){0});
     return id;
 }
 

@@ -113,7 +113,7 @@ static void a_very_long_round_goes_on_with_the_ticks(void **state)
     /* Not through the rig, which keeps what 4,096 conns are sent. */
     for (uint32_t i = 0; i < 40000; i++) {
         struct session *s;
-        session_opened(rig->table, (struct conn_id){i, 1});
+        session_opened(rig->table, (struct conn_id){i, 1}, &(struct conn_from){0});
         s = session_at(rig->table, i);
         s->state = SESSION_BINDING;
         s->gid = RIG_GID + i;

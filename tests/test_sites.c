@@ -216,6 +216,118 @@ static void of_those_missing_the_last_thousand_are_known(void **state)
     assert_true(sites_is_missing(sites, span_text("ghost-1024"), 1000));
 }
 
+/* ---- origins ---- */
+
+static void put_origins(struct sites *sites, const char *id, uint64_t revision, const char *text)
+{
+    struct push push;
+    ProtobufCBinaryData origins[SITES_ORIGINS_MAX];
+    char copy[1024];
+    prepare(&push, id, revision, 1);
+    (void)snprintf(copy, sizeof copy, "%s", text);
+    push.site.origins = origins;
+    char *rest;
+    for (char *at = strtok_r(copy, " ", &rest); at != NULL; at = strtok_r(NULL, " ", &rest))
+        origins[push.site.n_origins++] = bytes_of(at);
+    assert_true(sites_put(sites, &push.site));
+}
+
+static uint32_t origin(const struct sites *sites, const char *text)
+{
+    return sites_origin(sites, span_text(text));
+}
+
+static void an_origin_has_a_number_while_a_site_lists_it(void **state)
+{
+    struct sites *sites = *state;
+    assert_int_equal(origin(sites, "https://a.example"), 0);
+    put_origins(sites, "one", 1, "https://a.example https://b.example:8443");
+    put_origins(sites, "two", 2, "https://a.example");
+    uint32_t a = origin(sites, "https://a.example"), b = origin(sites, "https://b.example:8443");
+    assert_true(a > 0 && b > 0 && a != b);
+    put_origins(sites, "one", 3, "https://c.example");
+    assert_int_equal(origin(sites, "https://a.example"), a);
+    assert_int_equal(origin(sites, "https://b.example:8443"), 0);
+    sites_remove(sites, span_text("two"), 4);
+    assert_int_equal(origin(sites, "https://a.example"), 0);
+    put_origins(sites, "two", 5, "https://a.example");
+    assert_int_equal(origin(sites, "https://a.example"), a);
+}
+
+static void an_origin_is_admitted_by_the_sites_that_list_it(void **state)
+{
+    struct sites *sites = *state;
+    put_origins(sites, "one", 1, "https://a.example");
+    put_origins(sites, "two", 2, "https://b.example");
+    put_origins(sites, "none", 3, "");
+    uint32_t a = origin(sites, "https://a.example");
+    assert_true(sites_origin_allowed(find(sites, "one"), a));
+    assert_false(sites_origin_allowed(find(sites, "two"), a));
+    assert_false(sites_origin_allowed(find(sites, "none"), a));
+    assert_true(sites_origin_allowed(find(sites, "none"), 0)); /* no browser */
+    put_origins(sites, "one", 4, "https://b.example");
+    assert_false(sites_origin_allowed(find(sites, "one"), a));
+}
+
+static void a_star_admits_every_origin_to_its_site_only(void **state)
+{
+    struct sites *sites = *state;
+    put_origins(sites, "shut", 1, "https://a.example");
+    assert_int_equal(origin(sites, "https://x.example"), 0);
+    put_origins(sites, "open", 2, "*");
+    uint32_t x = origin(sites, "https://x.example"), a = origin(sites, "https://a.example");
+    char longest[400];
+    memset(longest, 'x', sizeof longest);
+    assert_true(x > 0 && a > 0 && x != a);
+    assert_int_equal(sites_origin(sites, span_of(longest, sizeof longest)), x);
+    assert_true(sites_origin_allowed(find(sites, "open"), x));
+    assert_true(sites_origin_allowed(find(sites, "open"), a));
+    assert_false(sites_origin_allowed(find(sites, "shut"), x));
+    put_origins(sites, "open", 3, "");
+    assert_int_equal(origin(sites, "https://x.example"), 0);
+    assert_false(sites_origin_allowed(find(sites, "open"), x));
+}
+
+static void case_and_a_slash_at_the_end_do_not_matter(void **state)
+{
+    struct sites *sites = *state;
+    put_origins(sites, "one", 1, "HTTPS://A.Example/");
+    assert_true(origin(sites, "https://a.example") > 0);
+    assert_true(origin(sites, "https://A.EXAMPLE/") > 0);
+    const char *others[] = {"http://a.example",
+                            "https://a.example:444",
+                            "https://a.example.b",
+                            "https://a.example//",
+                            "https://b.a.example",
+                            "null",
+                            "https://a.example/path",
+                            "*",
+                            ""};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        assert_int_equal(origin(sites, others[i]), 0);
+}
+
+static void more_or_longer_origins_than_allowed_are_refused(void **state)
+{
+    struct sites *sites = *state;
+    struct push push;
+    ProtobufCBinaryData origins[SITES_ORIGINS_MAX + 1];
+    char longest[SITES_ORIGIN_BYTES_MAX + 2] = {0};
+    memset(longest, 'x', sizeof longest - 1);
+    prepare(&push, "game", 6, 1);
+    push.site.origins = origins;
+    for (size_t i = 0; i <= SITES_ORIGINS_MAX; i++)
+        origins[i] = bytes_of("https://a.example");
+    push.site.n_origins = SITES_ORIGINS_MAX + 1;
+    assert_false(sites_put(sites, &push.site));
+    origins[0] = bytes_of(longest);
+    push.site.n_origins = 1;
+    assert_false(sites_put(sites, &push.site));
+    origins[0].len--;
+    assert_true(sites_put(sites, &push.site));
+    assert_true(sites_origin(sites, span_of(longest, SITES_ORIGIN_BYTES_MAX)) > 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -231,6 +343,11 @@ int main(void)
         TEST(that_there_is_none_is_believed_for_ten_seconds),
         TEST(a_push_ends_the_belief_that_there_is_none),
         TEST(of_those_missing_the_last_thousand_are_known),
+        TEST(an_origin_has_a_number_while_a_site_lists_it),
+        TEST(an_origin_is_admitted_by_the_sites_that_list_it),
+        TEST(a_star_admits_every_origin_to_its_site_only),
+        TEST(case_and_a_slash_at_the_end_do_not_matter),
+        TEST(more_or_longer_origins_than_allowed_are_refused),
     };
     return cmocka_run_group_tests_name("sites", tests, NULL, NULL);
 }

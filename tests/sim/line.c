@@ -67,7 +67,8 @@ static void open_now(struct world *world, struct line *line)
     } else {
         uint32_t slot = (uint32_t)(line - world->lines);
         line->edge_open = true;
-        session_opened(edge->table, (struct conn_id){slot, line->generation});
+        session_opened(edge->table, (struct conn_id){slot, line->generation},
+                       &(struct conn_from){0});
         core_opened(phone->core, world->now_ms);
     }
 }
