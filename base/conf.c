@@ -528,6 +528,11 @@ const char *conf_list_at(const struct conf *conf, const char *name, size_t index
     return value->list[index];
 }
 
+const char *const *conf_list(const struct conf *conf, const char *name)
+{
+    return (const char *const *)get(conf, name, CONF_LIST, CONF_LIST)->list;
+}
+
 /* --- printing --------------------------------------------------------------------------------- */
 
 static void print_key(FILE *out, int indent, const char *program, const struct conf_key *key)

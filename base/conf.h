@@ -55,6 +55,8 @@ int64_t conf_number(const struct conf *conf, const char *name); /* also sizes, i
 const char *conf_text(const struct conf *conf, const char *name);
 size_t conf_list_len(const struct conf *conf, const char *name);
 const char *conf_list_at(const struct conf *conf, const char *name, size_t index);
+/* All of it, conf_list_len entries. */
+const char *const *conf_list(const struct conf *conf, const char *name);
 
 /* All keys with help, limits, environment name and default, as a YAML file that conf_load takes:
  * keys with a default commented out, those that must be set with a stand-in that conf_load takes.

@@ -101,21 +101,24 @@ struct conf *daemon_begin(const struct daemon_program *program, int argc, char *
     return conf;
 }
 
-void daemon_reload_log_level(const struct daemon_program *program, const char *path)
+struct conf *daemon_reload(const struct daemon_program *program, const char *path)
 {
     struct conf_error error;
     enum log_level level;
     struct conf *conf = conf_load(program->name, program->keys, path, &error);
-    if (!conf) {
-        log_error("reload_failed", LOG_TEXT("why", error.text));
-        return;
+    bool good = conf != NULL && program->check(conf, &error);
+    if (good && !log_parse_level(conf_text(conf, "log.level"), &level)) {
+        (void)snprintf(error.text, sizeof error.text,
+                       "log.level is none of debug, info, warn, error");
+        good = false;
     }
-    if (log_parse_level(conf_text(conf, "log.level"), &level))
-        log_set_level(level);
-    else
-        log_error("reload_failed",
-                  LOG_TEXT("why", "log.level is none of debug, info, warn, error"));
-    conf_free(conf);
+    if (!good) {
+        log_error("reload_failed", LOG_TEXT("why", error.text));
+        conf_free(conf);
+        return NULL;
+    }
+    log_set_level(level);
+    return conf;
 }
 
 static void signals(sigset_t *set)

@@ -19,9 +19,9 @@ struct daemon_program {
 struct conf *daemon_begin(const struct daemon_program *program, int argc, char **argv,
                           const char **path);
 
-/* Reads the settings again for the one that may change while running: the log level. What is wrong
- * is logged, and the old level stays. */
-void daemon_reload_log_level(const struct daemon_program *program, const char *path);
+/* Reads the settings again, for those that may change while running: sets the log level, and
+ * returns them for the rest. NULL if anything in them is wrong: that is logged, and all stays. */
+MUST_CHECK struct conf *daemon_reload(const struct daemon_program *program, const char *path);
 
 /* Blocks the signals below in this thread and those that it starts. Before any thread. */
 void daemon_block_signals(void);

@@ -345,7 +345,7 @@ static void shake_hands(struct conn_table *table, struct conn *conn)
     if (table->handshakes_left == 0)
         return; /* it is still ready in the next turn */
     table->handshakes_left--;
-    enum tls_status status = tls_handshake(table->tls, conn->stream.tls, conn->stream.fd);
+    enum tls_status status = tls_handshake(table->tls, conn->stream.tls, conn->stream.fd, false);
     conn->stream.reading_writes = status == TLS_WANT_WRITE;
     switch (status) {
     case TLS_OK:
@@ -510,10 +510,9 @@ struct conn_table *conn_table_new(struct loop *loop, const struct conn_options *
     table->metrics = metrics;
     table->events = events;
     table->ctx = ctx;
-    if (options->tls_certificate != NULL && options->tls_key != NULL)
-        table->tls = tls_new(options->tls_certificate, options->tls_key);
-    /* Their texts are the caller's, and tls has its own. */
-    table->options.tls_certificate = table->options.tls_key = NULL;
+    if (options->certs != NULL)
+        table->tls = tls_new(options->certs);
+    table->options.certs = NULL; /* tls holds them, and may get others */
     table->wheel = wheel_new(loop_now_ms(loop));
     pool_init(&table->conns, sizeof(struct conn), options->conns_max);
     table->bytes = malloc((size_t)options->in_bytes_max + STREAM_READ_MAX);
@@ -550,9 +549,10 @@ void conn_table_free(struct conn_table *table)
     free(table);
 }
 
-bool conn_table_reload_tls(struct conn_table *table)
+void conn_table_set_certs(struct conn_table *table, struct certs *certs)
 {
-    return table->tls == NULL || tls_reload(table->tls);
+    if (table->tls != NULL)
+        tls_set_certs(table->tls, certs);
 }
 
 const char *conn_peer(struct conn_table *table, struct conn_id id, char out[64])

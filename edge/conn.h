@@ -21,6 +21,7 @@
 
 #include "base/loop.h"
 #include "base/metrics.h"
+#include "edge/certs.h"
 #include "proto/reasons.h"
 
 #include <sys/socket.h>
@@ -54,15 +55,15 @@ struct conn_options {
     /* Whose descriptor is not below is turned away as if the table were full, so that some are left
      * for links, files and the ops listener. 0: none is. */
     uint32_t fd_max;
-    uint32_t out_bytes_max;                /* 256 KiB */
-    uint32_t in_bytes_max;                 /* what on_bytes may leave over: 64 KiB and a head */
-    uint32_t progress_ms;                  /* 10 s */
-    uint32_t handshake_ms;                 /* 5 s */
-    uint32_t sndbuf_bytes;                 /* SO_SNDBUF, 0: the kernel's */
-    const char *tls_certificate, *tls_key; /* PEM files; NULL without tls listeners */
+    uint32_t out_bytes_max; /* 256 KiB */
+    uint32_t in_bytes_max;  /* what on_bytes may leave over: 64 KiB and a head */
+    uint32_t progress_ms;   /* 10 s */
+    uint32_t handshake_ms;  /* 5 s */
+    uint32_t sndbuf_bytes;  /* SO_SNDBUF, 0: the kernel's */
+    struct certs *certs;    /* borrowed; NULL without tls listeners */
 };
 
-/* `metrics`: a row of edge/edge_metrics.h. Dies if certificate or key cannot be used. */
+/* `metrics`: a row of edge/edge_metrics.h. */
 struct conn_table *conn_table_new(struct loop *loop, const struct conn_options *options,
                                   struct metrics *metrics, const struct conn_events *events,
                                   void *ctx);
@@ -77,9 +78,8 @@ uint16_t conn_table_port(const struct conn_table *table, uint32_t listener);
 MUST_CHECK bool conn_address_valid(const char *address);
 /* No more accepts; what is open stays. */
 void conn_table_stop_accepting(struct conn_table *table);
-/* Reads certificate and key again, for handshakes to come; false (and logged) if they cannot be
- * used: the old ones stay. */
-MUST_CHECK bool conn_table_reload_tls(struct conn_table *table);
+/* Other certificates, for handshakes to come. Nothing without tls listeners. */
+void conn_table_set_certs(struct conn_table *table, struct certs *certs);
 
 /* Queues a copy of `bytes`. A stale id is ignored, and a conn whose queue would pass its limit is
  * closed as SLOW_READER: either way nothing is left for the caller to do. */

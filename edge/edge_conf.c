@@ -26,7 +26,14 @@ static const struct conf_key keys[] = {
     {"tls.certificate", CONF_TEXT, "", 0, 1024,
      "PEM file with the certificate and its chain; needed with tls:// listeners. Read again on "
      "SIGHUP."},
-    {"tls.key", CONF_TEXT, "", 0, 1024, "PEM file with its private key. Read again on SIGHUP."},
+    {"tls.key", CONF_TEXT, "", 0, 1024,
+     "PEM file with its private key, without a password. Read again on SIGHUP."},
+    {"tls.sni", CONF_LIST, "", 0, 1000,
+     "Other certificates for clients that ask for a host by name (SNI): "
+     "NAME=CERTIFICATE.pem:KEY.pem, as in "
+     "chat.example.org=/etc/lahar/chat.pem:/etc/lahar/chat.key. "
+     "*.example.org is any one label before example.org. All other names get tls.certificate. Read "
+     "again on SIGHUP, the list and its files; if one is broken, all stays as it was."},
     {"link.curve", CONF_FLAG, "true", 0, 1,
      "Encrypt the links to the shards and make sure who they are. Equal on every router and edge."},
     {"link.keys", CONF_TEXT, "/etc/lahar/keys", 0, 1024,
@@ -108,20 +115,39 @@ static bool check_shards(const struct conf *conf, struct conf_error *error)
     return true;
 }
 
+static bool any_tls(const struct conf *conf)
+{
+    for (size_t i = 0; i < conf_list_len(conf, "listen"); i++)
+        if (strncmp(conf_list_at(conf, "listen", i), "tls://", 6) == 0)
+            return true;
+    return false;
+}
+
+static bool check_sni(const struct conf *conf, struct conf_error *error)
+{
+    for (size_t i = 0; i < conf_list_len(conf, "tls.sni"); i++) {
+        struct certs_sni sni;
+        const char *entry = conf_list_at(conf, "tls.sni", i);
+        if (!certs_parse(span_text(entry), &sni))
+            return refuse(error, "tls.sni", entry,
+                          "is not like chat.example.org=chat.pem:chat.key; write "
+                          "NAME=CERTIFICATE.pem:KEY.pem");
+    }
+    return true;
+}
+
 static bool check_listen(const struct conf *conf, struct conf_error *error)
 {
-    bool tls = false;
     for (size_t i = 0; i < conf_list_len(conf, "listen"); i++) {
         const char *address = conf_list_at(conf, "listen", i);
         if (!conn_address_valid(address))
             return refuse(error, "listen", address,
                           "is no address; write tcp://ADDRESS:PORT or tls://ADDRESS:PORT");
-        tls = tls || strncmp(address, "tls://", 6) == 0;
         for (size_t j = 0; j < i; j++)
             if (strcmp(address, conf_list_at(conf, "listen", j)) == 0)
                 return refuse(error, "listen", address, "is there twice; take one of them away");
     }
-    if (tls && (!*conf_text(conf, "tls.certificate") || !*conf_text(conf, "tls.key")))
+    if (any_tls(conf) && (!*conf_text(conf, "tls.certificate") || !*conf_text(conf, "tls.key")))
         return refuse(error, "tls.certificate", conf_text(conf, "tls.certificate"),
                       "and tls.key must both be set when there is a tls:// listener");
     return true;
@@ -135,7 +161,7 @@ bool edge_conf_check(const struct conf *conf, struct conf_error *error)
     snprintf(worker, sizeof worker, "%.24s/%d", name, (int)conf_number(conf, "workers"));
     if (strchr(name, '/') != NULL || !slotmap_name_valid(span_text(worker)))
         return refuse(error, "name", name, "is no name; use A-Z a-z 0-9 . _ -");
-    if (!check_shards(conf, error) || !check_listen(conf, error))
+    if (!check_shards(conf, error) || !check_listen(conf, error) || !check_sni(conf, error))
         return false;
     if (!address_parse(conf_text(conf, "ops.listen"), &address))
         return refuse(error, "ops.listen", conf_text(conf, "ops.listen"),
@@ -154,10 +180,15 @@ static uint32_t number(const struct conf *conf, const char *name)
     return (uint32_t)conf_number(conf, name);
 }
 
-static const char *text_or_null(const struct conf *conf, const char *name)
+bool edge_conf_certs(const struct conf *conf, struct certs_options *options)
 {
-    const char *text = conf_text(conf, name);
-    return *text ? text : NULL;
+    *options = (struct certs_options){
+        .certificate = conf_text(conf, "tls.certificate"),
+        .key = conf_text(conf, "tls.key"),
+        .sni = conf_list(conf, "tls.sni"),
+        .sni_count = conf_list_len(conf, "tls.sni"),
+    };
+    return any_tls(conf);
 }
 
 struct conn_options edge_conf_conns(const struct conf *conf)
@@ -169,8 +200,6 @@ struct conn_options edge_conf_conns(const struct conf *conf)
         .progress_ms = number(conf, "limits.progress_ms"),
         .handshake_ms = number(conf, "limits.handshake_ms"),
         .sndbuf_bytes = number(conf, "limits.sndbuf"),
-        .tls_certificate = text_or_null(conf, "tls.certificate"),
-        .tls_key = text_or_null(conf, "tls.key"),
     };
 }
 

@@ -12,6 +12,8 @@ const struct conf_key *edge_conf_keys(void);
 MUST_CHECK bool edge_conf_check(const struct conf *conf, struct conf_error *error);
 
 /* The limits that they hold; texts borrow from `conf`. */
+/* What certs_load needs; false if there is no listener with TLS. */
+MUST_CHECK bool edge_conf_certs(const struct conf *conf, struct certs_options *options);
 struct conn_options edge_conf_conns(const struct conf *conf);
 /* All but names: what the worker and the shards are called. */
 struct session_options edge_conf_sessions(const struct conf *conf);

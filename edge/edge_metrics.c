@@ -1,5 +1,7 @@
 #include "edge/edge_metrics.h"
 
+#include <time.h>
+
 static const struct metric table[] = {
 #define GAUGE METRIC_GAUGE
 #define COUNTER METRIC_COUNTER
@@ -29,4 +31,12 @@ void edge_metrics_link(struct metrics *metrics, const struct link_counts *counts
 {
 #define LINK_COUNT(name, help) metrics_set(metrics, EDGE_METRIC_LINK_##name, counts->name);
 #include "proto/link_counts.h"
+}
+
+void edge_metrics_certs(struct metrics *metrics, const struct certs *certs)
+{
+    if (certs == NULL)
+        return;
+    metrics_set(metrics, EDGE_METRIC_TLS_CERTIFICATES, certs_count(certs));
+    metrics_set(metrics, EDGE_METRIC_TLS_DAYS_LEFT, certs_days_left(certs, time(NULL)));
 }

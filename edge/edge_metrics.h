@@ -3,6 +3,7 @@
 #define EDGE_EDGE_METRICS_H
 
 #include "base/metrics.h"
+#include "edge/certs.h"
 #include "proto/link.h"
 #include "proto/reasons.h"
 
@@ -28,5 +29,7 @@ size_t edge_metrics_ended(uint32_t reason);
 
 /* Copies the link's counts into the worker's row. */
 void edge_metrics_link(struct metrics *metrics, const struct link_counts *counts);
+/* How many certificates there are, and when the first of them ends. NULL: none. */
+void edge_metrics_certs(struct metrics *metrics, const struct certs *certs);
 
 #endif

@@ -7,6 +7,8 @@ EDGE_METRIC(CONNS_LIMIT,      "lahar_edge_connections_limit", "", GAUGE, "The mo
 EDGE_METRIC(ACCEPTED,         "lahar_edge_accepted_total", "", COUNTER, "Client connections accepted.")
 EDGE_METRIC(ACCEPT_PAUSES,    "lahar_edge_accept_pauses_total", "", COUNTER, "Times that accepting paused for want of descriptors or memory.")
 EDGE_METRIC(HANDSHAKES,       "lahar_edge_tls_handshakes_total", "", COUNTER, "TLS handshakes completed.")
+EDGE_METRIC(TLS_CERTIFICATES, "lahar_edge_tls_certificates", "", GAUGE, "Certificates in use; 0: no TLS.")
+EDGE_METRIC(TLS_DAYS_LEFT,    "lahar_edge_tls_certificate_days_left", "", GAUGE, "Whole days until the first of them, or of their chains, ends.")
 EDGE_METRIC(BYTES_IN,         "lahar_edge_client_bytes_in_total", "", COUNTER, "Clear bytes read from clients.")
 EDGE_METRIC(BYTES_OUT,        "lahar_edge_client_bytes_out_total", "", COUNTER, "Clear bytes written to clients.")
 EDGE_METRIC(WRITES,           "lahar_edge_client_writes_total", "", COUNTER, "Writes to client sockets.")

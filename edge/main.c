@@ -4,14 +4,17 @@
 #include "edge/edge_conf.h"
 #include "edge/edge_metrics.h"
 #include "edge/sslmem.h"
+#include "edge/tls.h"
 #include "edge/worker.h"
 
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #define NAME_SIZE 40
 #define LOOK_MS 50
+#define DAY_MS (24 * 3600 * 1000)
 /* What an orderly end may take beyond drain_ms: Goaway to close, and slow clients. */
 #define GRACE_MS 10000
 
@@ -26,6 +29,7 @@ struct edge {
     const struct conf *conf;
     const char *path; /* of the settings; NULL: none */
     struct keys *keys;
+    struct certs *certs; /* NULL: no listener speaks TLS */
     struct link_net *net;
     struct metrics_registry *registry;
     struct ops *ops;
@@ -58,6 +62,18 @@ static void begin_links(struct edge *edge)
     });
 }
 
+static void begin_certs(struct edge *edge)
+{
+    struct certs_options options;
+    char why[CERTS_WHY_SIZE];
+    if (!edge_conf_certs(edge->conf, &options))
+        return;
+    edge->certs = certs_load(&options, tls_context, why);
+    if (edge->certs == NULL)
+        log_die("TLS: %s", why);
+    certs_warn(edge->certs, time(NULL));
+}
+
 static void begin_workers(struct edge *edge)
 {
     edge->count = (uint32_t)conf_number(edge->conf, "workers");
@@ -78,24 +94,61 @@ static void begin_workers(struct edge *edge)
             .name = member->name,
             .metrics = member->metrics,
             .ops = ops_worker(edge->ops, member->name),
+            .certs = edge->certs,
         };
         member->worker = worker_new(edge->net, &options);
     }
 }
 
+static void reload_certs(struct edge *edge, const struct conf *fresh)
+{
+    struct certs_options options;
+    char why[CERTS_WHY_SIZE];
+    if (edge->certs == NULL || !edge_conf_certs(fresh != NULL ? fresh : edge->conf, &options))
+        return;
+    struct certs *certs = certs_load(&options, tls_context, why);
+    if (certs == NULL) {
+        log_error("certificates_unusable", LOG_TEXT("why", why));
+        return;
+    }
+    certs_warn(certs, time(NULL));
+    for (uint32_t i = 0; i < edge->count; i++)
+        worker_set_certs(edge->members[i].worker, certs);
+    certs_free(edge->certs);
+    edge->certs = certs;
+}
+
 static void reload(struct edge *edge)
 {
     struct keys_error error;
-    daemon_reload_log_level(edge->program, edge->path);
+    struct conf *fresh = daemon_reload(edge->program, edge->path);
     if (conf_flag(edge->conf, "link.curve")) {
         if (keys_load(conf_text(edge->conf, "link.keys"), KEYS_EDGE, edge->keys, &error))
             link_net_reload(edge->net, edge->keys);
         else
             log_error("keys_unusable", LOG_TEXT("why", error.text));
     }
-    for (uint32_t i = 0; i < edge->count; i++)
-        worker_reload(edge->members[i].worker);
+    reload_certs(edge, fresh);
+    conf_free(fresh);
     log_info("reloaded");
+}
+
+/* Until SIGTERM. */
+static void stay(struct edge *edge)
+{
+    for (;;) {
+        switch (daemon_wait(DAY_MS)) {
+        case DAEMON_LEAVE:
+            return;
+        case DAEMON_RELOAD:
+            reload(edge);
+            break;
+        case DAEMON_NONE:
+            if (edge->certs != NULL)
+                certs_warn(edge->certs, time(NULL));
+            break;
+        }
+    }
 }
 
 static bool all_done(const struct edge *edge)
@@ -128,6 +181,7 @@ static void end(struct edge *edge)
         worker_free(edge->members[i].worker);
     ops_free(edge->ops);
     link_net_free(edge->net);
+    certs_free(edge->certs);
     metrics_registry_free(edge->registry);
     free(edge->members);
     free(edge->keys);
@@ -150,6 +204,7 @@ int main(int argc, char **argv)
     assert(edge.keys != NULL);
     daemon_block_signals();
     raise_descriptors();
+    begin_certs(&edge);
     begin_links(&edge);
     begin_workers(&edge);
     for (uint32_t n = 0; n < conf_list_len(conf, "listen"); n++)
@@ -158,8 +213,7 @@ int main(int argc, char **argv)
     for (uint32_t i = 0; i < edge.count; i++)
         worker_start(edge.members[i].worker);
     log_info("started", LOG_TEXT("version", LAHAR_VERSION), LOG_UNSIGNED("workers", edge.count));
-    while (daemon_wait(-1) != DAEMON_LEAVE)
-        reload(&edge);
+    stay(&edge);
     leave(&edge);
     end(&edge);
     log_info("left");

@@ -18,13 +18,13 @@
 static_assert((FETCHES_MAX + 1) * RECORD_ROOM <= TLS_READ_MAX, "what was fetched must find room");
 
 struct tls {
-    SSL_CTX *ctx;
-    char *certificate, *key; /* paths */
+    struct certs *certs;
     BIO_METHOD *method;
     /* All streams share one BIO, which saves each of them its own: these say whose call is under
      * way. */
     BIO *bio;
     int fd;
+    bool http; /* see tls_handshake */
     int fetches_left;
     int error;    /* errno of the socket, 0 at its end, or NO_ERROR */
     bool moved;   /* the socket took something */
@@ -85,24 +85,53 @@ static void make_bio(struct tls *tls)
     BIO_set_init(tls->bio, 1);
 }
 
-/* A key that is encrypted must not make a daemon ask on the terminal. */
-static int no_password(char *at, int room, int writing, void *ctx)
+/* ---- handshakes ---- */
+
+/* A stream may have been made before its tls got other certificates. */
+static int on_name(SSL *stream, int *alert, void *ctx)
 {
-    (void)at;
-    (void)room;
-    (void)writing;
     (void)ctx;
-    return -1;
+    const struct tls *tls = BIO_get_data(SSL_get_rbio(stream));
+    const char *name = SSL_get_servername(stream, TLSEXT_NAMETYPE_host_name);
+    SSL_CTX *wanted = certs_context(tls->certs, span_text(name != NULL ? name : ""));
+    if (wanted == SSL_get_SSL_CTX(stream))
+        return SSL_TLSEXT_ERR_NOACK;
+    if (SSL_set_SSL_CTX(stream, wanted) == NULL) {
+        *alert = SSL_AD_INTERNAL_ERROR;
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    }
+    return SSL_TLSEXT_ERR_OK;
 }
 
-static SSL_CTX *bare_context(void)
+/* Whoever speaks something else must not be led to believe that we speak it (RFC 9325, 3.8). */
+static int on_protocols(SSL *stream, const unsigned char **out, unsigned char *out_len,
+                        const unsigned char *offered, unsigned offered_len, void *ctx)
+{
+    static const unsigned char http[] = "\x08http/1.1";
+    (void)ctx;
+    const struct tls *tls = BIO_get_data(SSL_get_rbio(stream));
+    if (!tls->http)
+        return SSL_TLSEXT_ERR_NOACK;
+    unsigned char *chosen;
+    if (SSL_select_next_proto(&chosen, out_len, http, sizeof http - 1, offered, offered_len) !=
+        OPENSSL_NPN_NEGOTIATED)
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    *out = chosen;
+    return SSL_TLSEXT_ERR_OK;
+}
+
+struct ssl_ctx_st *tls_context(void)
 {
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
     assert(ctx != NULL);
+    /* Security level 2, whatever openssl.cnf says: no RSA below 2048 bits, no SHA-1. */
+    SSL_CTX_set_security_level(ctx, 2);
     bool ok = SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) == 1 &&
+              SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) == 1 &&
               SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20") == 1 &&
               SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:"
                                             "TLS_AES_256_GCM_SHA384") == 1 &&
+              SSL_CTX_set1_groups_list(ctx, "X25519:P-256:P-384") == 1 &&
               SSL_CTX_set_num_tickets(ctx, 0) == 1;
     assert(ok);
     /* A ticket costs more than it saves: resumption spares hardly anything. */
@@ -113,43 +142,18 @@ static SSL_CTX *bare_context(void)
                               SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     /* Head and body of a record, often several records, by one recv. */
     SSL_CTX_set_read_ahead(ctx, 1);
-    SSL_CTX_set_default_passwd_cb(ctx, no_password);
+    SSL_CTX_set_tlsext_servername_callback(ctx, on_name);
+    SSL_CTX_set_alpn_select_cb(ctx, on_protocols, NULL);
     return ctx;
 }
 
-/* NULL: the reason is in `why`. */
-static SSL_CTX *make_context(const char *certificate, const char *key, char why[256])
-{
-    SSL_CTX *ctx = bare_context();
-    const char *file = certificate;
-    bool ok = SSL_CTX_use_certificate_chain_file(ctx, certificate) == 1;
-    if (ok) {
-        file = key;
-        ok = SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) == 1 &&
-             SSL_CTX_check_private_key(ctx) == 1;
-    }
-    if (ok)
-        return ctx;
-    const char *reason = ERR_reason_error_string(ERR_peek_error());
-    (void)snprintf(why, 256, "%s: %s", file, reason != NULL ? reason : "cannot be read");
-    ERR_clear_error();
-    SSL_CTX_free(ctx);
-    return NULL;
-}
+/* ---- life ---- */
 
-struct tls *tls_new(const char *certificate, const char *key)
+struct tls *tls_new(struct certs *certs)
 {
-    char why[256];
-    SSL_CTX *ctx = make_context(certificate, key, why);
-    if (ctx == NULL)
-        log_die("TLS: %s; give a PEM certificate (with its chain) and its key without a password",
-                why);
     struct tls *tls = calloc(1, sizeof *tls);
     assert(tls != NULL);
-    tls->ctx = ctx;
-    tls->certificate = strdup(certificate);
-    tls->key = strdup(key);
-    assert(tls->certificate != NULL && tls->key != NULL);
+    tls->certs = certs_hold(certs);
     make_bio(tls);
     return tls;
 }
@@ -160,28 +164,19 @@ void tls_free(struct tls *tls)
         return;
     BIO_free(tls->bio);
     BIO_meth_free(tls->method);
-    SSL_CTX_free(tls->ctx);
-    free(tls->certificate);
-    free(tls->key);
+    certs_free(tls->certs);
     free(tls);
 }
 
-bool tls_reload(struct tls *tls)
+void tls_set_certs(struct tls *tls, struct certs *certs)
 {
-    char why[256];
-    SSL_CTX *ctx = make_context(tls->certificate, tls->key, why);
-    if (ctx == NULL) {
-        log_error("tls_reload_failed", LOG_TEXT("why", why));
-        return false;
-    }
-    SSL_CTX_free(tls->ctx); /* streams hold it as long as they need it */
-    tls->ctx = ctx;
-    return true;
+    certs_free(tls->certs);
+    tls->certs = certs_hold(certs);
 }
 
 struct ssl_st *tls_stream(struct tls *tls)
 {
-    SSL *stream = SSL_new(tls->ctx);
+    SSL *stream = SSL_new(certs_context(tls->certs, span_of(NULL, 0)));
     if (stream == NULL) {
         ERR_clear_error();
         return NULL;
@@ -231,9 +226,10 @@ static enum tls_status judge(const struct tls *tls, SSL *stream, int result)
     return TLS_FAILED;
 }
 
-enum tls_status tls_handshake(struct tls *tls, struct ssl_st *stream, int fd)
+enum tls_status tls_handshake(struct tls *tls, struct ssl_st *stream, int fd, bool http)
 {
     begin(tls, fd);
+    tls->http = http;
     int result = SSL_do_handshake(stream);
     return result == 1 ? TLS_OK : judge(tls, stream, result);
 }

@@ -1,5 +1,9 @@
 /* tls: the server's side of TLS 1.2 and 1.3 over a socket, for conn. OpenSSL is this file's secret.
  *
+ * As RFC 9325 has it: ephemeral key exchange and AEAD only, no compression, no renegotiation, the
+ * server's order. No session is resumed by TLS, which would save hardly anything; the protocol
+ * above has tickets of its own.
+ *
  * A `struct tls` belongs to one thread, as does each stream made from it. It reads and writes the
  * socket itself, never blocks and never raises SIGPIPE. After TLS_BROKEN and TLS_FAILED a stream is
  * good for tls_free_stream only.
@@ -7,7 +11,7 @@
 #ifndef EDGE_TLS_H
 #define EDGE_TLS_H
 
-#include "base/span.h"
+#include "edge/certs.h"
 
 struct tls;
 struct ssl_st; /* one connection's half of TLS: OpenSSL's own struct, never looked into outside */
@@ -24,20 +28,23 @@ enum tls_status {
 /* What one tls_read can give at most, whatever waits in the socket. */
 #define TLS_READ_MAX (96u * 1024u)
 
-/* Dies if certificate or key (PEM files) cannot be used. */
-struct tls *tls_new(const char *certificate, const char *key);
+/* For certs_load. */
+struct ssl_ctx_st *tls_context(void);
+
+/* Holds `certs`. */
+struct tls *tls_new(struct certs *certs);
 /* Streams must be freed before. */
 void tls_free(struct tls *tls);
-/* Reads certificate and key again, for streams to come; false (and logged) if they cannot be used:
- * the old ones stay. */
-MUST_CHECK bool tls_reload(struct tls *tls);
+/* Other certificates, for handshakes to come. */
+void tls_set_certs(struct tls *tls, struct certs *certs);
 
 /* NULL when there is no memory. */
 MUST_CHECK struct ssl_st *tls_stream(struct tls *tls);
 void tls_free_stream(struct ssl_st *stream);
 
-/* TLS_OK: the handshake is done. */
-MUST_CHECK enum tls_status tls_handshake(struct tls *tls, struct ssl_st *stream, int fd);
+/* TLS_OK: the handshake is done. `http`: what follows is HTTP/1.1, and who offers application
+ * protocols (ALPN, RFC 7301) must offer that; otherwise what it offers is ignored. */
+MUST_CHECK enum tls_status tls_handshake(struct tls *tls, struct ssl_st *stream, int fd, bool http);
 
 /* Reads into `at`, which has room for TLS_READ_MAX, and sets `got`, whatever the status. Afterwards
  * nothing is held back in the stream that the socket's readiness would not tell of. `drained`: nor

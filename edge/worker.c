@@ -35,7 +35,9 @@ struct worker {
     uint64_t left_ms; /* when the last client had gone; 0: not yet */
     uint64_t map_epoch;
     bool leaving, started;
-    atomic_bool leave, reload, done;
+    struct certs *certs;
+    _Atomic(struct certs *) new_certs; /* NULL: none since the last tick */
+    atomic_bool leave, done;
     pthread_t thread;
 };
 
@@ -155,12 +157,21 @@ static void do_leave(struct worker *worker)
     session_leave(worker->sessions);
 }
 
+static void take_certs(struct worker *worker)
+{
+    struct certs *certs = atomic_exchange(&worker->new_certs, NULL);
+    if (certs == NULL)
+        return;
+    conn_table_set_certs(worker->conns, certs);
+    certs_free(worker->certs);
+    worker->certs = certs;
+}
+
 static void on_tick(void *ctx)
 {
     struct worker *worker = ctx;
     set_time(worker);
-    if (atomic_exchange(&worker->reload, false))
-        (void)!conn_table_reload_tls(worker->conns);
+    take_certs(worker);
     if (atomic_load(&worker->leave) && !worker->leaving)
         do_leave(worker);
     session_tick(worker->sessions);
@@ -182,6 +193,7 @@ static void on_second(void *ctx)
 {
     struct worker *worker = ctx;
     edge_metrics_link(worker->options.metrics, link_counts(worker->link));
+    edge_metrics_certs(worker->options.metrics, worker->certs);
     ops_beat(worker->options.ops, loop_now_ms(worker->loop));
     ops_ready(worker->options.ops, session_not_ready(worker->sessions));
 }
@@ -264,6 +276,7 @@ static void make_conns(struct worker *worker)
     const struct conf *conf = worker->options.conf;
     struct conn_options options = edge_conf_conns(conf);
     options.fd_max = fds_for_clients(worker);
+    options.certs = worker->certs;
     worker->conns =
         conn_table_new(worker->loop, &options, worker->options.metrics, &events, worker);
     for (size_t i = 0; i < conf_list_len(conf, "listen"); i++) {
@@ -300,6 +313,8 @@ struct worker *worker_new(struct link_net *net, const struct worker_options *opt
     struct worker *worker = calloc(1, sizeof *worker);
     assert(worker != NULL);
     worker->options = *options;
+    if (options->certs != NULL)
+        worker->certs = certs_hold(options->certs);
     worker->loop = loop_new();
     read_shards(worker);
     make_sessions(worker);
@@ -327,9 +342,9 @@ void worker_start(struct worker *worker)
     worker->started = true;
 }
 
-void worker_reload(struct worker *worker)
+void worker_set_certs(struct worker *worker, struct certs *certs)
 {
-    atomic_store(&worker->reload, true);
+    certs_free(atomic_exchange(&worker->new_certs, certs_hold(certs)));
 }
 
 void worker_leave(struct worker *worker)
@@ -352,6 +367,8 @@ void worker_free(struct worker *worker)
     conn_table_free(worker->conns);
     session_table_free(worker->sessions);
     loop_free(worker->loop);
+    certs_free(worker->certs);
+    certs_free(atomic_load(&worker->new_certs));
     free(worker->shards);
     free(worker->heard);
     free(worker);

@@ -11,6 +11,7 @@
 
 #include "base/conf.h"
 #include "base/ops.h"
+#include "edge/certs.h"
 #include "proto/link.h"
 
 struct worker;
@@ -20,6 +21,7 @@ struct worker_options {
     const char *name;        /* "e1/0" */
     struct metrics *metrics;
     struct ops_worker *ops;
+    struct certs *certs; /* for tls listeners; the worker holds them; NULL: none */
 };
 
 /* What the options point at must outlive the worker. Dies if it cannot listen. */
@@ -28,8 +30,8 @@ struct worker *worker_new(struct link_net *net, const struct worker_options *opt
 uint16_t worker_port(const struct worker *worker, uint32_t n);
 /* Begins the thread. */
 void worker_start(struct worker *worker);
-/* Reads certificate and key again. */
-void worker_reload(struct worker *worker);
+/* Other certificates, for handshakes to come; the worker holds them. */
+void worker_set_certs(struct worker *worker, struct certs *certs);
 /* Accepts nobody new, sends everybody away over drain_ms, ends. */
 void worker_leave(struct worker *worker);
 /* Its thread has ended, or is about to. */

@@ -60,7 +60,7 @@ static void reload(const struct daemon_program *program, const char *path, const
                    struct link_net *net, struct keys *keys)
 {
     struct keys_error error;
-    daemon_reload_log_level(program, path);
+    conf_free(daemon_reload(program, path)); /* it sets the log level */
     if (conf_flag(conf, "link.curve")) {
         if (keys_load(conf_text(conf, "link.keys"), KEYS_ROUTER, keys, &error))
             link_net_reload(net, keys);

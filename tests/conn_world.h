@@ -126,7 +126,7 @@ static inline void begin(struct world *world)
     world->metrics = metrics_registry_worker(world->registry, "t/0");
     world->table = conn_table_new(world->loop, &world->options, world->metrics, &events, world);
     world->tcp = conn_table_listen(world->table, "tcp://127.0.0.1:0");
-    if (world->options.tls_certificate != NULL)
+    if (world->options.certs != NULL)
         world->tls = conn_table_listen(world->table, "tls://127.0.0.1:0");
 }
 
@@ -179,6 +179,7 @@ static inline int tear_down(void **state)
         unlink(world->key);
         rmdir(world->folder);
     }
+    certs_free(world->options.certs);
     free(world->heard);
     free(world);
     return 0;

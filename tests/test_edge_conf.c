@@ -36,7 +36,8 @@ static void the_defaults_are_right(void **state)
     assert_int_equal(conns.out_bytes_max, 256 * 1024);
     assert_int_equal(conns.progress_ms, 10000);
     assert_int_equal(conns.handshake_ms, 5000);
-    assert_null(conns.tls_certificate);
+    struct certs_options certs;
+    assert_false(edge_conf_certs(conf, &certs));
     struct link_options link = edge_conf_link(conf);
     assert_int_equal(link.window_bytes, 4 * 1024 * 1024);
     conf_free(conf);
@@ -73,6 +74,10 @@ static void refuses_what_cannot_be_and_names_the_key(void **state)
         {"listen: [\"tcp://1.2.3.4:7\", \"tcp://1.2.3.4:7\"]", "listen"},
         {"listen: [\"tls://1.2.3.4:7\"]", "tls.certificate"},
         {"listen: [\"tls://1.2.3.4:7\"]\ntls: {key: a}", "tls.certificate"},
+        {"tls: {sni: [\"chat.example.org\"]}", "tls.sni"},
+        {"tls: {sni: [\"chat.example.org=a.pem\"]}", "tls.sni"},
+        {"tls: {sni: [\"=a.pem:b.pem\"]}", "tls.sni"},
+        {"tls: {sni: [\"a.*.org=a.pem:b.pem\"]}", "tls.sni"},
         {"ops: {listen: nowhere}", "ops.listen"},
         {"limits: {sends_burst: 10}", "limits.sends_burst"},
     };
@@ -92,11 +97,18 @@ static void takes_several_listeners_of_both_kinds(void **state)
 {
     (void)state;
     struct conf_error error;
-    struct conf *conf = load("listen: [\"tcp://0.0.0.0:7700\", \"tls://[::]:7701\"]\n"
-                             "tls: {certificate: a.pem, key: b.pem}\n"
-                             "limits: {sends_per_s: 0, sends_burst: 1}\n");
+    struct conf *conf =
+        load("listen: [\"tcp://0.0.0.0:7700\", \"tls://[::]:7701\"]\n"
+             "tls: {certificate: a.pem, key: b.pem, sni: [\"chat.example.com=c.pem:d.pem\", "
+             "\"*.example.org=e.pem:f.pem\"]}\n"
+             "limits: {sends_per_s: 0, sends_burst: 1}\n");
     assert_true(edge_conf_check(conf, &error));
-    assert_string_equal(edge_conf_conns(conf).tls_certificate, "a.pem");
+    struct certs_options certs;
+    assert_true(edge_conf_certs(conf, &certs));
+    assert_string_equal(certs.certificate, "a.pem");
+    assert_string_equal(certs.key, "b.pem");
+    assert_int_equal(certs.sni_count, 2);
+    assert_string_equal(certs.sni[1], "*.example.org=e.pem:f.pem");
     conf_free(conf);
 }
 

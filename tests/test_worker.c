@@ -252,7 +252,6 @@ static void leaving_ends_those_who_have_not_logged_in_and_takes_nobody_new(void 
     struct world *world = begin_world("r1/0");
     int fd = dial(world);
     AWAIT(world, metrics_get(world->metrics, EDGE_METRIC_CONNS) == 1);
-    worker_reload(world->worker); /* harmless without TLS */
     worker_leave(world->worker);
     uint8_t bytes[512];
     size_t len = hear(fd, bytes, sizeof bytes);
