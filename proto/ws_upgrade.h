@@ -2,9 +2,9 @@
  *
  * A head has at most WS_UPGRADE_SIZE_MAX bytes and is parsed strictly: lines end with CR LF, no
  * folding, no space before a colon, nothing in it that a proxy might read otherwise. Parsing keeps
- * nothing: offer all that came since the first byte, again with what follows it, until the outcome
- * is not WS_UPGRADE_PARTIAL. A fault is told from the line that shows it, and the same at every
- * split.
+ * nothing: offer all that came since the first byte, and that again with what follows it, until the
+ * outcome is not WS_UPGRADE_PARTIAL. A fault is told from the line that shows it, and the same at
+ * every split.
  *
  * Pure: SHA-1 is the caller's.
  */

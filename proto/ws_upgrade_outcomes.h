@@ -25,6 +25,6 @@ WS_UPGRADE_OUTCOME(NO_WEBSOCKET,  0, "upgrade_no_websocket",  "the server does n
 WS_UPGRADE_OUTCOME(FORBIDDEN,     0, "upgrade_forbidden",     "the server does not allow it")
 WS_UPGRADE_OUTCOME(UNAVAILABLE,   0, "upgrade_unavailable",   "the server cannot take this connection now")
 WS_UPGRADE_OUTCOME(BAD_ACCEPT,    0, "upgrade_bad_accept",    "the server did not understand the upgrade to WebSocket")
-WS_UPGRADE_OUTCOME(NOT_OUR_WORDS, 0, "upgrade_bad_answer",    "the server chose a subprotocol or an extension that was not offered")
+WS_UPGRADE_OUTCOME(BAD_CHOICE,    0, "upgrade_bad_choice",    "the server did not choose lahar.v1, or chose an extension")
 // clang-format on
 #undef WS_UPGRADE_OUTCOME
