@@ -7,6 +7,7 @@
 LIMIT(CONNECTIONS,          "connections",             "edge_full",    EDGE_FULL)
 LIMIT(DESCRIPTORS,          "descriptors",             "edge_full",    EDGE_FULL)
 LIMIT(OVERLOAD,             "overload",                "busy",         BUSY)
+LIMIT(OVERLOAD_SENDS,       "overload_sends",          "shed",         NONE)
 LIMIT(ACCEPTS,              "accepts_per_s",           "busy",         BUSY)
 LIMIT(HANDSHAKES,           "handshakes_per_s",        "busy",         BUSY)
 LIMIT(LOGINS,               "logins_per_s",            "busy",         BUSY)

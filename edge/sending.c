@@ -76,23 +76,30 @@ static bool window_full(struct session_table *table, struct session *s)
         session_count_one(table, EDGE_METRIC_SENDS_UNKNOWN);
         take_off(table, s, &block[i]);
     }
-    return s->in_flight == table->options.sends_in_flight;
+    if (s->in_flight < table->options.sends_in_flight)
+        return false;
+    limits_refused(table->limits, LIMIT_SENDS_IN_FLIGHT);
+    return true;
 }
 
-/* A token bucket. 0, or how long to wait for one send to be free. */
+/* 0, or how long to wait for one send to be free. */
 static uint32_t over_rate(const struct session_table *table, struct session *s)
 {
-    uint32_t per_s = table->options.sends_per_s, full = table->options.sends_burst * 1000;
-    if (per_s == 0)
-        return 0;
-    uint32_t now_ms = (uint32_t)table->now_ms;
-    uint64_t milli = s->rate_milli + (uint64_t)(now_ms - s->rate_ms) * per_s;
-    s->rate_milli = milli < full ? (uint32_t)milli : full;
-    s->rate_ms = now_ms;
-    if (s->rate_milli < 1000)
-        return (1000 - s->rate_milli + per_s - 1) / per_s;
-    s->rate_milli -= 1000;
-    return 0;
+    struct bucket_rate rate = {table->options.sends_per_s, table->options.sends_burst};
+    uint32_t wait_ms = bucket_take(&s->rate, rate, (uint32_t)table->now_ms);
+    if (wait_ms != 0) {
+        limits_refused(table->limits, LIMIT_SENDS);
+        return wait_ms;
+    }
+    return limits_send(table->limits, s->address);
+}
+
+static bool too_much(struct session_table *table)
+{
+    if (limits_class(table->limits) < LIMITS_NO_EPHEMERAL)
+        return false;
+    limits_refused(table->limits, LIMIT_OVERLOAD_SENDS);
+    return true;
 }
 
 static void say_nack(struct session_table *table, const struct session *s,
@@ -119,8 +126,11 @@ static void refuse(struct session_table *table, const struct session *s,
 static enum link_sent forward(struct session_table *table, const struct hot_link_send *stamped)
 {
     size_t size = hot_link_send_write(table->scratch, stamped);
-    return uplink_forward(table, uplink_of(table, gid_slot(stamped->send.to)), LINK_CREDITED,
-                          span_of(table->scratch, size));
+    enum link_sent sent = uplink_forward(table, uplink_of(table, gid_slot(stamped->send.to)),
+                                         LINK_CREDITED, span_of(table->scratch, size));
+    if (sent == LINK_NO_CREDIT)
+        limits_refused(table->limits, LIMIT_CREDIT);
+    return sent;
 }
 
 static enum nack_reason judge(const struct hot_send *send)
@@ -148,7 +158,8 @@ void sending_send(struct session_table *table, struct session *s, struct span co
     }
     uint32_t wait_ms = over_rate(table, s);
     if (send->class == HOT_EPHEMERAL) {
-        bool passed = wait_ms == 0 && forward(table, &stamped) == LINK_QUEUED;
+        bool takes = wait_ms == 0 && !too_much(table);
+        bool passed = takes && forward(table, &stamped) == LINK_QUEUED;
         session_count_one(table, passed ? EDGE_METRIC_SENDS_PASSED : EDGE_METRIC_SENDS_SHED);
         return;
     }

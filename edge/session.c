@@ -16,7 +16,7 @@ static void copy_options(struct session_table *table, const struct session_optio
 {
     assert(options->conns_max > 0 && options->shards > 0);
     assert(options->sends_in_flight > 0 && options->sends_in_flight <= UINT16_MAX);
-    assert(options->sends_burst <= UINT32_MAX / 1000);
+    assert(options->sends_burst <= BUCKET_BURST_MAX);
     table->options = *options;
     table->options.edge_name = strdup(options->edge_name);
     assert(table->options.edge_name != NULL);
@@ -42,6 +42,9 @@ struct session_table *session_table_new(const struct session_options *options,
     table->scratch = malloc(SCRATCH_BYTES);
     assert(table->chunks != NULL && table->uplinks != NULL && table->scratch != NULL);
     table->routes = route_table_new(options->shard_names, options->shards);
+    if (options->limits == NULL)
+        table->own_limits = limits_new(&(struct limits_options){0}, metrics);
+    table->limits = options->limits == NULL ? table->own_limits : options->limits;
     map_init(&table->by_session);
     pool_init(&table->sendings, sending_block_size(options->sends_in_flight), options->conns_max);
     return table;
@@ -57,6 +60,7 @@ void session_table_free(struct session_table *table)
         free(table->chunks[i]);
     free(table->chunks);
     pool_free(&table->sendings);
+    limits_free(table->own_limits);
     map_free(&table->by_session);
     route_table_free(table->routes);
     sites_free(table->sites);
@@ -74,6 +78,7 @@ void session_time(struct session_table *table, uint64_t now_ms, uint64_t wall_ms
     assert(now_ms >= table->now_ms);
     table->wall_ms = wall_ms;
     table->now_ms = now_ms;
+    limits_time(table->limits, now_ms);
     if (table->wheel != NULL)
         return;
     table->wheel = wheel_new(now_ms);
@@ -218,8 +223,8 @@ void session_begin(struct session_table *table, struct session *s)
 {
     assert(s->state == SESSION_BINDING && s->session != 0);
     s->state = SESSION_BOUND;
-    s->rate_milli = table->options.sends_burst * 1000;
-    s->rate_ms = (uint32_t)table->now_ms;
+    struct bucket_rate rate = {table->options.sends_per_s, table->options.sends_burst};
+    s->rate = bucket_full(rate, (uint32_t)table->now_ms);
     s->heard_ms = table->now_ms;
     map_add(&table->by_session, session_hash(s->gid, s->session), s->place);
     table->bound++;

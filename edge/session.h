@@ -29,6 +29,7 @@
 #define EDGE_SESSION_H
 
 #include "edge/conn.h"
+#include "edge/limits.h"
 #include "edge/token.h"
 #include "proto/hot.h"
 #include "proto/link.h"
@@ -48,6 +49,7 @@ struct session_options {
     uint32_t cut_off_ms;               /* 15000 */
     uint32_t sends_in_flight;          /* 32 */
     uint32_t sends_per_s, sends_burst; /* per device: 20, 60; 0: no limit */
+    struct limits *limits;             /* the worker's, borrowed; NULL: they allow everything */
     uint32_t drain_ms;                 /* leaving: how long Goaways are spread at most */
 };
 

@@ -51,7 +51,7 @@ struct session {
     struct login *login;           /* in LOOKUP only */
     uint32_t place, generation;    /* the conn's */
     uint32_t origin, address;      /* struct conn_from */
-    uint32_t rate_milli, rate_ms;  /* thousandths of a send that are left, as of when */
+    struct bucket rate;            /* of sends */
     uint32_t sendings;             /* block in the pool; POOL_NONE: no send in flight */
     uint16_t in_flight;
     uint16_t slot;  /* of what is waited for: user hash, then GID */
@@ -77,6 +77,7 @@ struct session_table {
     struct session_actions actions;
     void *ctx;
     struct metrics *metrics;
+    struct limits *limits, *own_limits; /* own: where none were given */
     uint64_t now_ms, wall_ms;
     struct wheel *wheel; /* NULL until the time is known */
     struct arena *arena; /* for what one event brings */
