@@ -161,6 +161,11 @@ uint64_t loop_now_us(const struct loop *loop)
     return loop->now_us;
 }
 
+uint64_t loop_spent_us(const struct loop *loop)
+{
+    return clock_us() - loop->now_us;
+}
+
 int loop_fd(const struct loop *loop)
 {
     return loop->epoll_fd;

@@ -51,6 +51,8 @@ void loop_again(struct loop *loop);
 /* CLOCK_BOOTTIME as of the start of this turn. */
 uint64_t loop_now_ms(const struct loop *loop);
 uint64_t loop_now_us(const struct loop *loop);
+/* How long this turn takes by now. */
+uint64_t loop_spent_us(const struct loop *loop);
 
 /* Runs turns until loop_stop; the turn in which it is seen is finished first. */
 void loop_run(struct loop *loop);

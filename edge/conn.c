@@ -61,6 +61,7 @@ struct conn_table {
     uint32_t source;
     uint32_t last_generation;
     uint32_t handshakes_left; /* in this turn */
+    uint64_t queued;          /* bytes in all `out` */
 
     struct indices touched; /* slots of conns that the end of the turn must look at */
     uint64_t ended_us;      /* the turn, by its time, whose end has been dealt with */
@@ -157,6 +158,7 @@ static enum end_reason write_queue(struct conn_table *table, struct conn *conn, 
     enum end_reason reason =
         stream_write(&conn->stream, table->tls, buf_span(&conn->out), &taken, moved);
     buf_consume(&conn->out, taken, 0);
+    table->queued -= taken;
     metrics_add(table->metrics, EDGE_METRIC_WRITES, 1);
     metrics_add(table->metrics, EDGE_METRIC_BYTES_OUT, taken);
     return reason;
@@ -197,6 +199,7 @@ void conn_send(struct conn_table *table, struct conn_id id, struct span bytes)
         return;
     }
     buf_append(&conn->out, bytes);
+    table->queued += bytes.len;
     if (!conn->blocked)
         touch(table, conn);
 }
@@ -250,6 +253,7 @@ static void release(struct conn_table *table, struct conn *conn)
 {
     wheel_cancel(table->wheel, &conn->deadline);
     buf_free(&conn->in);
+    table->queued -= buf_len(&conn->out);
     buf_free(&conn->out);
     conn->state = CONN_FREE;
     pool_give(&table->conns, conn->slot);
@@ -564,6 +568,11 @@ const char *conn_peer(struct conn_table *table, struct conn_id id, char out[64])
         (void)getpeername(conn->stream.fd, (struct sockaddr *)&at, &len);
     acceptor_format(&at, out);
     return out;
+}
+
+uint64_t conn_queued(const struct conn_table *table)
+{
+    return table->queued;
 }
 
 uint32_t conn_count(const struct conn_table *table)

@@ -91,5 +91,7 @@ void conn_close(struct conn_table *table, struct conn_id id, enum end_reason rea
 /* The peer's address as text, for the log; "" for a stale id. */
 const char *conn_peer(struct conn_table *table, struct conn_id id, char out[64]);
 uint32_t conn_count(const struct conn_table *table);
+/* Bytes that wait for all clients to read them. */
+uint64_t conn_queued(const struct conn_table *table);
 
 #endif

@@ -10,6 +10,8 @@
 /* Behind a link that ZeroMQ does not empty: an announcement of some 500,000 sessions. */
 #define PENDING_BYTES_MAX (16u * 1024u * 1024u)
 #define IN_BYTES_MAX (64u * 1024u + 3u)
+/* People behind one address come in crowds: after a pause it may do the work of so long at once. */
+#define ADDRESS_BURST_S 10u
 
 static const struct conf_key keys[] = {
     {"name", CONF_TEXT, "e1", 1, 24,
@@ -53,9 +55,15 @@ static const struct conf_key keys[] = {
     {"heartbeat_ms", CONF_NUMBER, "30000", 1000, 600000,
      "How often a client that has nothing to say says so. A session ends after two missed ones "
      "and 5 s."},
-    {"drain_ms", CONF_NUMBER, "5000", 0, 600000,
-     "When leaving (SIGTERM): over how long clients are told to go, so that they do not all arrive "
-     "elsewhere at once."},
+    {"drain_per_s", CONF_NUMBER, "1000", 0, 10000000,
+     "When leaving (SIGTERM): how many clients a second each worker tells to go (Goaway), so that "
+     "they do not all arrive elsewhere at once. 0: all of them at once. A second SIGTERM ends the "
+     "edge at once, without a word to its clients."},
+    {"drain_ms", CONF_NUMBER, "30000", 0, 600000,
+     "When leaving: over how long at most; with more clients, more are told to go in a second."},
+    {"drain_hints", CONF_LIST, "", 0, 16,
+     "When leaving: where clients can go, told to them with Goaway: addresses of other edges as "
+     "clients know them."},
     {"limits.connections", CONF_NUMBER, "100000", 1, 4000000,
      "Connections of each worker; more are told EDGE_FULL. Descriptors (ulimit -n) must suffice "
      "for all workers."},
@@ -77,6 +85,48 @@ static const struct conf_key keys[] = {
      "Sends a second, for each session; more are told BUSY and when to come again. 0: no limit."},
     {"limits.sends_burst", CONF_NUMBER, "60", 1, 4000000,
      "How many it may send at once after a pause."},
+    {"limits.accepts_per_s", CONF_NUMBER, "20000", 0, 10000000,
+     "New connections a second, for each worker; more are closed at once, before anything is spent "
+     "on them, and told BUSY and when to come again where that costs nothing. 0: no limit."},
+    {"limits.handshakes_per_s", CONF_NUMBER, "3000", 0, 10000000,
+     "Of these, how many may speak TLS: a handshake takes about 0.2 ms of CPU. 0: no limit."},
+    {"limits.logins_per_s", CONF_NUMBER, "5000", 0, 10000000,
+     "Logins by token a second, for each worker; more are told BUSY and when to come again, over "
+     "as long as the crowd needs. 0: no limit."},
+    {"limits.tickets_per_s", CONF_NUMBER, "20000", 0, 10000000,
+     "The same for logins by ticket, which cost less."},
+    {"limits.checks_a_turn", CONF_NUMBER, "32", 0, 100000,
+     "Signatures checked before others have their turn again; a login waits so long. 0: no "
+     "limit."},
+    {"limits.logins_waiting", CONF_NUMBER, "20000", 0, 4000000,
+     "Logins under way, for each worker; more are told BUSY. 0: no limit."},
+    {"limits.addresses", CONF_NUMBER, "100000", 0, 4000000,
+     "How many client addresses (IPv4, or IPv6 /64) each worker tells apart, 40 bytes for each "
+     "that is there; for those beyond, the limits for each address do not hold. 0: none. Behind a "
+     "load balancer that does not say who its clients are, all have its address: set this to 0."},
+    {"limits.address_connections", CONF_NUMBER, "10000", 0, 4000000,
+     "Connections from one address at once, for each worker; more are told ADDRESS_FULL. 0: no "
+     "limit."},
+    {"limits.address_accepts_per_s", CONF_NUMBER, "1000", 0, 400000,
+     "New connections a second from one address, for each worker; ten seconds' worth at once "
+     "after a pause. 0: no limit."},
+    {"limits.address_logins_per_s", CONF_NUMBER, "1000", 0, 400000,
+     "Logins a second from one address, likewise."},
+    {"limits.address_sends_per_s", CONF_NUMBER, "20000", 0, 400000,
+     "Sends a second from one address, likewise; more are told BUSY and when to come again."},
+    {"overload.turn_ms", CONF_NUMBER, "500", 0, 60000,
+     "A worker is overloaded (level 100) when its turns take so long; half of it is level 50. 0: "
+     "turns do not count."},
+    {"overload.queued", CONF_SIZE, "1GiB", 0, 1024 * GIB,
+     "It is, too, when so much waits for its clients to read it. 0: that does not count."},
+    {"overload.accepts", CONF_NUMBER, "70", 1, 1000,
+     "From this level on new connections are refused, until 15 below. The level is the worst of: "
+     "turns, what waits for clients, logins waiting, shards without credit, the least load of a "
+     "shard. Over 100: never."},
+    {"overload.logins", CONF_NUMBER, "85", 1, 1000,
+     "From this level on logins are refused, too. Not below overload.accepts."},
+    {"overload.ephemeral", CONF_NUMBER, "95", 1, 1000,
+     "From this level on EPHEMERAL sends are shed, too. Not below overload.logins."},
     {"ops.listen", CONF_TEXT, "127.0.0.1:9100", 3, 256,
      "Where /metrics, /healthz, /readyz and /version are served."},
     {"log.level", CONF_TEXT, "info", 4, 5, "debug, info, warn or error. Read again on SIGHUP."},
@@ -153,6 +203,16 @@ static bool check_listen(const struct conf *conf, struct conf_error *error)
     return true;
 }
 
+static bool check_overload(const struct conf *conf, struct conf_error *error)
+{
+    static const char *const names[] = {"overload.accepts", "overload.logins",
+                                        "overload.ephemeral"};
+    for (size_t i = 1; i < 3; i++)
+        if (conf_number(conf, names[i]) < conf_number(conf, names[i - 1]))
+            return refuse(error, names[i], "", "must not be below the ones before it");
+    return true;
+}
+
 bool edge_conf_check(const struct conf *conf, struct conf_error *error)
 {
     struct address address;
@@ -170,7 +230,7 @@ bool edge_conf_check(const struct conf *conf, struct conf_error *error)
         conf_number(conf, "limits.sends_per_s") > 0)
         return refuse(error, "limits.sends_burst", "",
                       "must be at least limits.sends_in_flight, or no client can fill its window");
-    return true;
+    return check_overload(conf, error);
 }
 
 /* --- for those who need them ------------------------------------------------------------------ */
@@ -216,7 +276,39 @@ struct session_options edge_conf_sessions(const struct conf *conf)
         .sends_per_s = number(conf, "limits.sends_per_s"),
         .sends_burst = number(conf, "limits.sends_burst"),
         .drain_ms = number(conf, "drain_ms"),
+        .logins_waiting = number(conf, "limits.logins_waiting"),
+        .drain_per_s = number(conf, "drain_per_s"),
     };
+}
+
+static struct bucket_rate rate(const struct conf *conf, const char *name, uint32_t seconds)
+{
+    uint32_t per_s = number(conf, name);
+    return (struct bucket_rate){per_s, per_s < BUCKET_BURST_MAX / seconds ? per_s * seconds
+                                                                          : BUCKET_BURST_MAX};
+}
+
+struct limits_options edge_conf_limits(const struct conf *conf)
+{
+    return (struct limits_options){
+        .accepts = rate(conf, "limits.accepts_per_s", 1),
+        .handshakes = rate(conf, "limits.handshakes_per_s", 1),
+        .logins = rate(conf, "limits.logins_per_s", 1),
+        .tickets = rate(conf, "limits.tickets_per_s", 1),
+        .checks_a_turn = number(conf, "limits.checks_a_turn"),
+        .addresses_max = number(conf, "limits.addresses"),
+        .address_connections = number(conf, "limits.address_connections"),
+        .address_accepts = rate(conf, "limits.address_accepts_per_s", ADDRESS_BURST_S),
+        .address_logins = rate(conf, "limits.address_logins_per_s", ADDRESS_BURST_S),
+        .address_sends = rate(conf, "limits.address_sends_per_s", ADDRESS_BURST_S),
+    };
+}
+
+struct overload edge_conf_overload(const struct conf *conf)
+{
+    return (struct overload){.thresholds = {number(conf, "overload.accepts"),
+                                            number(conf, "overload.logins"),
+                                            number(conf, "overload.ephemeral")}};
 }
 
 struct link_options edge_conf_link(const struct conf *conf)

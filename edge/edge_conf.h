@@ -3,6 +3,7 @@
 #define EDGE_EDGE_CONF_H
 
 #include "base/conf.h"
+#include "base/overload.h"
 #include "edge/conn.h"
 #include "edge/session.h"
 
@@ -17,6 +18,8 @@ MUST_CHECK bool edge_conf_certs(const struct conf *conf, struct certs_options *o
 struct conn_options edge_conf_conns(const struct conf *conf);
 /* All but names: what the worker and the shards are called. */
 struct session_options edge_conf_sessions(const struct conf *conf);
+struct limits_options edge_conf_limits(const struct conf *conf);
+struct overload edge_conf_overload(const struct conf *conf);
 struct link_options edge_conf_link(const struct conf *conf);
 
 #endif

@@ -20,6 +20,12 @@ EDGE_METRIC(WRITES,           "lahar_edge_client_writes_total", "", COUNTER, "Wr
 #include "edge/limit_rows.h"
 #define LIMIT(name, label, reason, end) EDGE_METRIC(LIMIT_REJECTED_##name, "lahar_limit_rejected_total", "limit=\"" label "\",reason=\"" reason "\"", COUNTER, "What was refused because of a limit.")
 #include "edge/limit_rows.h"
+EDGE_METRIC(OVERLOAD,         "lahar_edge_overload", "", GAUGE, "How much more there is to do than can be done, 0 to 100; told to the shards.")
+EDGE_METRIC(OVERLOAD_TURNS,   "lahar_edge_overload_signal", "signal=\"turns\"", GAUGE, "What makes up the overload, each 0 to 100: the worst of them counts.")
+EDGE_METRIC(OVERLOAD_QUEUED,  "lahar_edge_overload_signal", "signal=\"queued\"", GAUGE, "What makes up the overload, each 0 to 100: the worst of them counts.")
+EDGE_METRIC(OVERLOAD_LOGINS,  "lahar_edge_overload_signal", "signal=\"logins\"", GAUGE, "What makes up the overload, each 0 to 100: the worst of them counts.")
+EDGE_METRIC(OVERLOAD_CREDIT,  "lahar_edge_overload_signal", "signal=\"credit\"", GAUGE, "What makes up the overload, each 0 to 100: the worst of them counts.")
+EDGE_METRIC(OVERLOAD_SHARDS,  "lahar_edge_overload_signal", "signal=\"shards\"", GAUGE, "What makes up the overload, each 0 to 100: the worst of them counts.")
 EDGE_METRIC(OVERLOAD_CLASS,   "lahar_edge_overload_class", "", GAUGE, "What is refused for now: 0 nothing, 1 new connections, 2 logins too, 3 EPHEMERAL sends too.")
 EDGE_METRIC(ADDRESSES,        "lahar_edge_addresses", "", GAUGE, "Client addresses that are told apart now.")
 EDGE_METRIC(ADDRESSES_BEYOND, "lahar_edge_addresses_beyond_total", "", COUNTER, "Connections whose address was not told apart, because the table of addresses was full.")

@@ -313,6 +313,20 @@ static void sweep(struct limits *limits)
         end_round(limits);
 }
 
+/* Limits that end a connection by a reason of their own are counted there already. */
+static void copy_ends(struct limits *limits)
+{
+    static const struct {
+        enum limit limit;
+        enum end_reason end;
+    } copies[] = {{LIMIT_OUT_BYTES, END_SLOW_READER},
+                  {LIMIT_HANDSHAKE_MS, END_TLS_TIMEOUT},
+                  {LIMIT_HELLO_MS, END_HELLO_TIMEOUT}};
+    for (size_t i = 0; i < sizeof copies / sizeof copies[0]; i++)
+        metrics_set(limits->metrics, EDGE_METRIC_LIMIT_REJECTED(copies[i].limit),
+                    metrics_get(limits->metrics, EDGE_METRIC_ENDED(copies[i].end)));
+}
+
 void limits_tick(struct limits *limits)
 {
     static const enum limit rates[] = {LIMIT_ACCEPTS, LIMIT_HANDSHAKES, LIMIT_LOGINS,
@@ -321,6 +335,7 @@ void limits_tick(struct limits *limits)
     if (limits->now_ms - limits->second_ms < SECOND_MS)
         return;
     limits->second_ms = limits->now_ms;
+    copy_ends(limits);
     for (size_t i = 0; i < sizeof rates / sizeof rates[0]; i++) {
         set_current(limits, rates[i], limits->taken[rates[i]]);
         limits->taken[rates[i]] = 0;

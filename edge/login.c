@@ -37,7 +37,7 @@ static void ask_bind(struct session_table *table, struct session *s)
     bind.device = s->device;
     frame.frame_case = LAHAR__LINK__V1__LINK_FRAME__FRAME_BIND;
     frame.bind = &bind;
-    s->state = SESSION_BINDING;
+    session_turns(table, s, SESSION_BINDING);
     if (table->number == 0 || !uplink_say(table, uplink_of(table, s->slot), &frame))
         refuse(table, s, END_BUSY);
 }
@@ -56,7 +56,7 @@ static void ask_resolve(struct session_table *table, struct session *s,
     resolve.may_create = known != NULL && !known->closed;
     frame.frame_case = LAHAR__LINK__V1__LINK_FRAME__FRAME_RESOLVE;
     frame.resolve = &resolve;
-    s->state = SESSION_RESOLVING;
+    session_turns(table, s, SESSION_RESOLVING);
     s->slot = (uint16_t)(gid_user_hash(site, user) % GID_SLOTS);
     if (table->number == 0 || !uplink_say(table, uplink_of(table, s->slot), &frame))
         refuse(table, s, END_BUSY);
@@ -185,7 +185,7 @@ static void look_up(struct session_table *table, struct session *s, struct span 
     lookup.id = unpack_data(site);
     frame.frame_case = LAHAR__LINK__V1__LINK_FRAME__FRAME_SITE_LOOKUP;
     frame.site_lookup = &lookup;
-    s->state = SESSION_LOOKUP;
+    session_turns(table, s, SESSION_LOOKUP);
     if (!uplink_say(table, uplink_any(table), &frame)) {
         refuse(table, s, END_BUSY);
         return;
@@ -265,6 +265,12 @@ void login_hello(struct session_table *table, struct session *s, struct span con
     enum end_reason reason = hello == NULL ? END_BAD_FRAME : judge(table, hello);
     if (reason != END_NONE) {
         refuse(table, s, reason);
+        return;
+    }
+    uint32_t waiting_max = table->options.logins_waiting;
+    if (waiting_max != 0 && table->logging_in >= waiting_max) {
+        limits_refused(table->limits, LIMIT_LOGINS_WAITING);
+        refuse(table, s, END_BUSY);
         return;
     }
     session_deadline(table, s, table->now_ms + table->options.login_ms);

@@ -7,6 +7,7 @@
 #define CHUNK (1u << SESSION_CHUNK_SHIFT)
 #define ARENA_BYTES_MAX (1024u * 1024u)
 #define SCRATCH_BYTES (FRAME_LINK_SIZE_MAX + HOT_OVERHEAD_MAX)
+#define HINTS_MAX 16u
 /* A heartbeat may be late by this much before it counts as missed. */
 #define IDLE_GRACE_MS 5000u
 
@@ -17,6 +18,7 @@ static void copy_options(struct session_table *table, const struct session_optio
     assert(options->conns_max > 0 && options->shards > 0);
     assert(options->sends_in_flight > 0 && options->sends_in_flight <= UINT16_MAX);
     assert(options->sends_burst <= BUCKET_BURST_MAX);
+    assert(options->hint_count <= HINTS_MAX);
     table->options = *options;
     table->options.edge_name = strdup(options->edge_name);
     assert(table->options.edge_name != NULL);
@@ -133,6 +135,11 @@ uint32_t session_origin(const struct session_table *table, struct span origin)
     return sites_origin(table->sites, origin);
 }
 
+uint32_t session_logging_in(const struct session_table *table)
+{
+    return table->logging_in;
+}
+
 uint64_t session_map_epoch(const struct session_table *table)
 {
     return route_map_epoch(table->routes);
@@ -155,8 +162,9 @@ static void say_error(struct session_table *table, const struct session *s, enum
     Lahar__V1__ServerFrame frame = LAHAR__V1__SERVER_FRAME__INIT;
     error.reason = reason;
     error.text = unpack_data(span_text(reasons_end_text(reason)));
-    if (reason == END_BUSY)
-        error.reconnect_after_ms = SESSION_BUSY_RETRY_MS;
+    if (reason == END_BUSY || reason == END_SITE_FULL)
+        error.reconnect_after_ms =
+            limits_retry_ms(table->limits, table->actions.random(table->ctx));
     frame.frame_case = LAHAR__V1__SERVER_FRAME__FRAME_ERROR;
     frame.error = &error;
     session_say(table, s, &frame);
@@ -167,6 +175,10 @@ static void say_goaway(struct session_table *table, const struct session *s, enu
     Lahar__V1__Goaway goaway = LAHAR__V1__GOAWAY__INIT;
     Lahar__V1__ServerFrame frame = LAHAR__V1__SERVER_FRAME__INIT;
     goaway.reason = reason;
+    ProtobufCBinaryData hints[HINTS_MAX];
+    for (; goaway.n_hints < table->options.hint_count; goaway.n_hints++)
+        hints[goaway.n_hints] = unpack_data(span_text(table->options.hints[goaway.n_hints]));
+    goaway.hints = hints;
     frame.frame_case = LAHAR__V1__SERVER_FRAME__FRAME_GOAWAY;
     frame.goaway = &goaway;
     session_say(table, s, &frame);
@@ -222,7 +234,7 @@ static uint64_t idle_ms(const struct session_table *table)
 void session_begin(struct session_table *table, struct session *s)
 {
     assert(s->state == SESSION_BINDING && s->session != 0);
-    s->state = SESSION_BOUND;
+    session_turns(table, s, SESSION_BOUND);
     struct bucket_rate rate = {table->options.sends_per_s, table->options.sends_burst};
     s->rate = bucket_full(rate, (uint32_t)table->now_ms);
     s->heard_ms = table->now_ms;
@@ -260,7 +272,7 @@ static void let_go(struct session_table *table, struct session *s)
         map_remove(&table->by_session, session_hash(s->gid, s->session), s->place);
         table->bound--;
     }
-    s->state = SESSION_ENDED;
+    session_turns(table, s, SESSION_ENDED);
 }
 
 void session_end(struct session_table *table, struct session *s, enum end_reason reason, bool error)
@@ -346,7 +358,7 @@ void session_closed(struct session_table *table, struct conn_id id, enum end_rea
     if (s->state == SESSION_BOUND)
         say_unbind(table, s, reason);
     let_go(table, s);
-    s->state = SESSION_FREE;
+    session_turns(table, s, SESSION_FREE);
     table->opened--;
 }
 
@@ -394,6 +406,8 @@ size_t session_bytes(struct session_table *table, struct conn_id id, struct span
         if (status == FRAME_PARTIAL)
             return bytes.len - input.len;
         arena_reset(table->arena);
+        if (status == FRAME_INVALID && s->state != SESSION_BOUND)
+            limits_refused(table->limits, LIMIT_HELLO_BYTES);
         if (status == FRAME_INVALID || !frame_open(body, &number, &content, &ignored)) {
             session_end(table, s, END_BAD_FRAME, true);
             break;
@@ -457,17 +471,43 @@ static void deadline(struct session_table *table, struct session *s)
     }
 }
 
+static void show_limit(struct session_table *table, enum limit limit, uint64_t now, uint64_t max)
+{
+    metrics_set(table->metrics, EDGE_METRIC_LIMIT_NOW(limit), now);
+    metrics_set(table->metrics, EDGE_METRIC_LIMIT(limit), max);
+}
+
+static void show_limits(struct session_table *table, uint32_t in_flight, uint32_t fresh)
+{
+    const struct session_options *options = &table->options;
+    struct metrics *metrics = table->metrics;
+    show_limit(table, LIMIT_SENDS_IN_FLIGHT, in_flight, options->sends_in_flight);
+    show_limit(table, LIMIT_HELLO_MS, fresh, options->hello_ms);
+    show_limit(table, LIMIT_HELLO_BYTES, fresh, FRAME_HELLO_SIZE_MAX);
+    show_limit(table, LIMIT_LOGIN_MS, table->logging_in, options->login_ms);
+    show_limit(table, LIMIT_LOGINS_WAITING, table->logging_in, options->logins_waiting);
+    metrics_set(metrics, EDGE_METRIC_LIMIT(LIMIT_SENDS), options->sends_per_s);
+    metrics_set(metrics, EDGE_METRIC_LIMIT_REJECTED(LIMIT_LOGIN_MS),
+                metrics_get(metrics, EDGE_METRIC_LOGINS_LATE));
+}
+
 /* In flight is counted here, by walking, so that a lost count elsewhere would show. */
 static void set_gauges(struct session_table *table)
 {
     uint64_t sends = 0, deliveries = 0;
+    uint32_t logging_in = 0, fresh = 0, most_in_flight = 0;
     for (uint32_t place = 0; place < table->places_used; place++) {
         const struct session *s = session_at(table, place);
+        logging_in += session_logs_in(s);
+        fresh += s->state == SESSION_FRESH;
         if (s->state != SESSION_BOUND)
             continue;
+        most_in_flight = s->in_flight > most_in_flight ? s->in_flight : most_in_flight;
         sends += s->in_flight;
         deliveries += s->dseq_let - s->dseq_acked;
     }
+    assert(logging_in == table->logging_in);
+    show_limits(table, most_in_flight, fresh);
     metrics_set(table->metrics, EDGE_METRIC_SENDS_IN_FLIGHT, sends);
     metrics_set(table->metrics, EDGE_METRIC_DELIVERIES_IN_FLIGHT, deliveries);
     metrics_set(table->metrics, EDGE_METRIC_SESSIONS, table->bound);
@@ -493,16 +533,23 @@ void session_tick(struct session_table *table)
     }
 }
 
+static uint64_t drain_ms(const struct session_table *table)
+{
+    uint32_t per_s = table->options.drain_per_s;
+    uint64_t ms = per_s == 0 ? 0 : (uint64_t)table->bound * 1000 / per_s;
+    return ms < table->options.drain_ms ? ms : table->options.drain_ms;
+}
+
 void session_leave(struct session_table *table)
 {
     if (table->leaving)
         return;
     table->leaving = true;
+    uint64_t spread = drain_ms(table) + 1;
     for (uint32_t place = 0; place < table->places_used; place++) {
         struct session *s = session_at(table, place);
         arena_reset(table->arena);
         if (s->state == SESSION_BOUND) {
-            uint64_t spread = (uint64_t)table->options.drain_ms + 1;
             session_depart(table, s, END_EDGE_LEAVING, table->actions.random(table->ctx) % spread);
         } else if (s->state != SESSION_FREE && s->state != SESSION_ENDED) {
             session_end(table, s, END_EDGE_LEAVING, true);

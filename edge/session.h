@@ -49,8 +49,12 @@ struct session_options {
     uint32_t cut_off_ms;               /* 15000 */
     uint32_t sends_in_flight;          /* 32 */
     uint32_t sends_per_s, sends_burst; /* per device: 20, 60; 0: no limit */
+    uint32_t logins_waiting;           /* between Hello and Welcome; 0: no limit */
     struct limits *limits;             /* the worker's, borrowed; NULL: they allow everything */
-    uint32_t drain_ms;                 /* leaving: how long Goaways are spread at most */
+    uint32_t drain_per_s;              /* leaving: Goaways a second; 0: all at once */
+    uint32_t drain_ms;                 /* over how long at most, then more a second */
+    const char *const *hints;          /* told with Goaway: where else to go; borrowed */
+    uint32_t hint_count;
 };
 
 struct session_actions {
@@ -84,7 +88,7 @@ void session_link_down(struct session_table *table, uint32_t shard);
 /* About every 100 ms: deadlines, digests, gauges. */
 void session_tick(struct session_table *table);
 
-/* Leaving: no logins any more; Goaway(EDGE_LEAVING) to all, spread over at most drain_ms, each
+/* Leaving: no logins any more; Goaway(EDGE_LEAVING) to all, drain_per_s of them a second, each
  * closed 1 s later unless it left before. True from session_left on when nobody is left. */
 void session_leave(struct session_table *table);
 bool session_left(const struct session_table *table);
@@ -96,6 +100,8 @@ uint32_t session_count(const struct session_table *table);
 /* What sites_origin says of an origin; SESSION_ORIGIN_LATER: no site is known here yet. */
 #define SESSION_ORIGIN_LATER UINT32_MAX
 uint32_t session_origin(const struct session_table *table, struct span origin);
+/* Those between Hello and Welcome. */
+uint32_t session_logging_in(const struct session_table *table);
 /* The newest slot map taken, for the heads of batches; 0: none yet. */
 uint64_t session_map_epoch(const struct session_table *table);
 

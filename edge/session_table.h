@@ -85,7 +85,7 @@ struct session_table {
     struct sites *sites;
     struct session **chunks;
     uint32_t chunk_count, places_used; /* places below this were used at least once */
-    uint32_t opened, bound;
+    uint32_t opened, bound, logging_in;
     struct map by_session;
     struct pool sendings;
     struct route_table *routes;
@@ -104,6 +104,21 @@ static inline struct session *session_at(const struct session_table *table, uint
 {
     assert(place < table->places_used);
     return &table->chunks[place >> SESSION_CHUNK_SHIFT][place & ((1u << SESSION_CHUNK_SHIFT) - 1)];
+}
+
+/* Between Hello and Welcome. */
+static inline bool session_logs_in(const struct session *s)
+{
+    return s->state > SESSION_FRESH && s->state < SESSION_BOUND;
+}
+
+/* Every change of state but the first. */
+static inline void session_turns(struct session_table *table, struct session *s,
+                                 enum session_state state)
+{
+    table->logging_in -= session_logs_in(s);
+    s->state = (uint8_t)state;
+    table->logging_in += session_logs_in(s);
 }
 
 static inline struct conn_id session_conn(const struct session *s)

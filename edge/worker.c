@@ -12,6 +12,7 @@
 
 #define TICK_MS 100u
 #define SECOND_MS 1000u
+#define FRAME_SIZE_USUAL 1024u
 /* After the last client has left: for the last Unbinds to go out. */
 #define LAST_WORDS_MS 300u
 /* Descriptors that clients do not get: for files and the ops listener, and for each link. */
@@ -28,6 +29,10 @@ struct worker {
     struct conn_table *conns;
     struct link *link;
     struct session_table *sessions;
+    struct limits *limits;
+    struct overload overload;
+    uint64_t felt_us; /* when overload was judged last */
+    const char **hints;
     struct shard_name *shards;
     uint32_t shard_count;
     bool *heard;      /* shards that are up and are who we take them for */
@@ -147,6 +152,69 @@ static void on_link_down(void *ctx, uint32_t peer)
     session_link_down(worker->sessions, peer);
 }
 
+/* --- overload -------------------------------------------------------------------------------- */
+
+enum signal { TURNS, QUEUED, LOGINS, CREDIT, SHARDS, SIGNALS };
+
+static void sense_shards(const struct worker *worker, struct overload_signal *signals)
+{
+    /* A shard that is away or has no credit refuses for itself; only if all do is it the worker's
+     * trouble. */
+    uint32_t least = OVERLOAD_MAX, full = 0, up = 0;
+    for (uint32_t shard = 0; shard < worker->shard_count; shard++) {
+        if (!worker->heard[shard])
+            continue;
+        uint32_t load = link_peer_load(worker->link, shard);
+        least = load < least ? load : least;
+        full += link_would(worker->link, shard, FRAME_SIZE_USUAL) == LINK_NO_CREDIT;
+        up++;
+    }
+    signals[CREDIT] = (struct overload_signal){full, up};
+    signals[SHARDS] = (struct overload_signal){up == 0 ? 0 : least, OVERLOAD_MAX};
+}
+
+static void judge_load(struct worker *worker)
+{
+    static const enum edge_metric levels[SIGNALS] = {
+        [TURNS] = EDGE_METRIC_OVERLOAD_TURNS,   [QUEUED] = EDGE_METRIC_OVERLOAD_QUEUED,
+        [LOGINS] = EDGE_METRIC_OVERLOAD_LOGINS, [CREDIT] = EDGE_METRIC_OVERLOAD_CREDIT,
+        [SHARDS] = EDGE_METRIC_OVERLOAD_SHARDS,
+    };
+    const struct conf *conf = worker->options.conf;
+    struct overload *overload = &worker->overload;
+    uint64_t now_us = loop_now_us(worker->loop);
+    struct overload_signal signals[SIGNALS] = {
+        [TURNS] = {overload_turns_us(overload, now_us - worker->felt_us),
+                   (uint64_t)conf_number(conf, "overload.turn_ms") * 1000},
+        [QUEUED] = {conn_queued(worker->conns), (uint64_t)conf_number(conf, "overload.queued")},
+        [LOGINS] = {session_logging_in(worker->sessions),
+                    (uint64_t)conf_number(conf, "limits.logins_waiting")},
+    };
+    sense_shards(worker, signals);
+    worker->felt_us = now_us;
+    for (size_t i = 0; i < SIGNALS; i++)
+        metrics_set(worker->options.metrics, levels[i], overload_of(signals[i]));
+    uint32_t before = overload->class;
+    if (overload_feed(overload, signals, SIGNALS)) {
+        log_warn("overload", LOG_UNSIGNED("class", overload->class), LOG_UNSIGNED("was", before),
+                 LOG_UNSIGNED("level", overload_level(overload)),
+                 LOG_UNSIGNED("turns", overload_of(signals[TURNS])),
+                 LOG_UNSIGNED("queued", overload_of(signals[QUEUED])),
+                 LOG_UNSIGNED("logins", overload_of(signals[LOGINS])),
+                 LOG_UNSIGNED("credit", overload_of(signals[CREDIT])),
+                 LOG_UNSIGNED("shards", overload_of(signals[SHARDS])));
+        limits_set_class(worker->limits, (enum limits_class)overload->class);
+    }
+    link_set_load(worker->link, overload_level(overload));
+    metrics_set(worker->options.metrics, EDGE_METRIC_OVERLOAD, overload_level(overload));
+}
+
+static void on_turn_over(void *ctx)
+{
+    struct worker *worker = ctx;
+    overload_turn(&worker->overload, loop_spent_us(worker->loop));
+}
+
 /* --- time ------------------------------------------------------------------------------------- */
 
 static void do_leave(struct worker *worker)
@@ -174,6 +242,8 @@ static void on_tick(void *ctx)
     take_certs(worker);
     if (atomic_load(&worker->leave) && !worker->leaving)
         do_leave(worker);
+    limits_tick(worker->limits);
+    judge_load(worker);
     session_tick(worker->sessions);
 
     uint64_t map_epoch = session_map_epoch(worker->sessions);
@@ -245,14 +315,26 @@ static void make_sessions(struct worker *worker)
         .verify = verify,
         .random = get_random,
     };
+    const struct conf *conf = worker->options.conf;
+    struct limits_options limits = edge_conf_limits(conf);
+    limits.seed = rand_u64();
+    worker->limits = limits_new(&limits, worker->options.metrics);
+    worker->overload = edge_conf_overload(conf);
+    size_t hints = conf_list_len(conf, "drain_hints");
+    worker->hints = calloc(hints + 1, sizeof *worker->hints);
     const char **names = calloc(worker->shard_count, sizeof *names);
-    assert(names != NULL);
+    assert(names != NULL && worker->hints != NULL);
+    for (size_t i = 0; i < hints; i++)
+        worker->hints[i] = conf_list_at(conf, "drain_hints", i);
     for (uint32_t i = 0; i < worker->shard_count; i++)
         names[i] = worker->shards[i].text;
-    struct session_options options = edge_conf_sessions(worker->options.conf);
+    struct session_options options = edge_conf_sessions(conf);
     options.edge_name = worker->options.name;
     options.shard_names = names;
     options.shards = worker->shard_count;
+    options.limits = worker->limits;
+    options.hints = worker->hints;
+    options.hint_count = (uint32_t)hints;
     worker->sessions = session_table_new(&options, &actions, worker, worker->options.metrics);
     free(names);
     set_time(worker);
@@ -323,6 +405,7 @@ struct worker *worker_new(struct link_net *net, const struct worker_options *opt
     loop_at_turn_end(worker->loop, on_turn_end, worker);
     make_conns(worker);
     make_link(worker, net);
+    loop_at_turn_end(worker->loop, on_turn_over, worker);
     loop_every(worker->loop, TICK_MS, on_tick, worker);
     loop_every(worker->loop, SECOND_MS, on_second, worker);
     return worker;
@@ -366,6 +449,8 @@ void worker_free(struct worker *worker)
     link_free(worker->link);
     conn_table_free(worker->conns);
     session_table_free(worker->sessions);
+    limits_free(worker->limits);
+    free(worker->hints);
     loop_free(worker->loop);
     certs_free(worker->certs);
     certs_free(atomic_load(&worker->new_certs));
