@@ -138,7 +138,8 @@ static inline struct session_options rig_options(void)
                                     .login_ms = 3000,
                                     .cut_off_ms = 15000,
                                     .sends_in_flight = 32,
-                                    .drain_ms = 2000};
+                                    .drain_per_s = 10,
+                                    .drain_ms = 30000};
 }
 
 static inline struct rig *rig_new(const struct session_options *options)

@@ -115,7 +115,7 @@ static void a_very_long_round_goes_on_with_the_ticks(void **state)
         struct session *s;
         session_opened(rig->table, (struct conn_id){i, 1}, &(struct conn_from){0});
         s = session_at(rig->table, i);
-        s->state = SESSION_BINDING;
+        session_turns(rig->table, s, SESSION_BINDING);
         s->gid = RIG_GID + i;
         s->slot = (uint16_t)gid_slot(s->gid);
         s->session = rig_session(2, i + 1);

@@ -38,6 +38,12 @@ static void the_defaults_are_right(void **state)
     assert_int_equal(conns.handshake_ms, 5000);
     struct certs_options certs;
     assert_false(edge_conf_certs(conf, &certs));
+    struct limits_options limits = edge_conf_limits(conf);
+    assert_int_equal(limits.accepts.per_s, 20000);
+    assert_int_equal(limits.address_connections, 10000);
+    assert_int_equal(limits.address_sends.burst, 200000);
+    struct overload overload = edge_conf_overload(conf);
+    assert_int_equal(overload.thresholds[0], 70);
     struct link_options link = edge_conf_link(conf);
     assert_int_equal(link.window_bytes, 4 * 1024 * 1024);
     conf_free(conf);
@@ -80,6 +86,7 @@ static void refuses_what_cannot_be_and_names_the_key(void **state)
         {"tls: {sni: [\"a.*.org=a.pem:b.pem\"]}", "tls.sni"},
         {"ops: {listen: nowhere}", "ops.listen"},
         {"limits: {sends_burst: 10}", "limits.sends_burst"},
+        {"overload: {logins: 60}", "overload.logins"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct conf_error error = {""};

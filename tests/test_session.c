@@ -307,6 +307,57 @@ static void an_owner_that_ends_a_session_is_obeyed_and_not_told(void **state)
     }
 }
 
+/* How many of so many sessions have been told to go after so long. */
+static uint32_t told_after(uint32_t sessions, uint32_t per_s, uint32_t most_ms, uint64_t ms)
+{
+    struct session_options options = rig_options();
+    options.drain_per_s = per_s;
+    options.drain_ms = most_ms;
+    struct rig *rig = rig_new(&options);
+    rig_cluster(rig, 1);
+    for (uint32_t i = 0; i < sessions; i++)
+        (void)rig_login(rig, i, RIG_GID + i, rig_session(1, i + 1));
+    session_leave(rig->table);
+    rig_pass(rig, ms);
+    uint32_t told = 0;
+    for (uint32_t i = 0; i < sessions; i++)
+        told += rig->to_client[i].end > rig->to_client[i].begin;
+    rig_free(rig);
+    return told;
+}
+
+static void a_drain_takes_time_in_proportion_to_the_sessions(void **state)
+{
+    (void)state;
+    assert_int_equal(told_after(10, 100, 30000, 200), 10); /* few: nobody waits for nothing */
+    assert_in_range(told_after(200, 100, 30000, 1000), 60, 140);
+    assert_int_equal(told_after(200, 100, 30000, 2100), 200);
+    assert_int_equal(told_after(200, 10, 1000, 1100), 200); /* but not longer than the cap */
+    assert_int_equal(told_after(50, 0, 30000, 100), 50);    /* no rate: at once */
+}
+
+static void goaway_names_where_else_to_go(void **state)
+{
+    (void)state;
+    static const char *const hints[] = {"tls://e2.example:7701", "tls://e3.example:7701"};
+    struct session_options options = rig_options();
+    options.hints = hints;
+    options.hint_count = 2;
+    struct rig *rig = rig_new(&options);
+    rig_cluster(rig, 1);
+    struct conn_id id = rig_login(rig, 0, RIG_GID, rig_session(1, 1));
+    session_leave(rig->table);
+    rig_pass(rig, 500);
+    Lahar__V1__ServerFrame *frame = rig_heard(rig, id);
+    assert_int_equal(frame->frame_case, LAHAR__V1__SERVER_FRAME__FRAME_GOAWAY);
+    assert_int_equal(frame->goaway->n_hints, 2);
+    for (size_t i = 0; i < 2; i++)
+        assert_memory_equal(frame->goaway->hints[i].data, hints[i], frame->goaway->hints[i].len);
+    lahar__v1__server_frame__free_unpacked(frame, NULL);
+    rig_close(rig, id);
+    rig_free(rig);
+}
+
 static void leaving_tells_all_within_the_drain_time_and_takes_nobody_new(void **state)
 {
     (void)state;
@@ -481,6 +532,8 @@ int main(void)
         cmocka_unit_test(answers_a_ping_of_any_size_or_ends_the_session),
         cmocka_unit_test(says_nothing_for_what_comes_after_the_end),
         cmocka_unit_test(an_owner_that_ends_a_session_is_obeyed_and_not_told),
+        cmocka_unit_test(a_drain_takes_time_in_proportion_to_the_sessions),
+        cmocka_unit_test(goaway_names_where_else_to_go),
         cmocka_unit_test(leaving_tells_all_within_the_drain_time_and_takes_nobody_new),
         cmocka_unit_test(an_idle_session_takes_little_memory),
         cmocka_unit_test(both_ledgers_come_to_nought_after_each_step_of_anything),
