@@ -46,7 +46,7 @@ def free_ports(count):
 
 
 class Cluster:
-    def __init__(self, build, routers=2, shards=2, edges=2, curve=True, edge_lines="", router_lines="", env=None):
+    def __init__(self, build, routers=2, shards=2, edges=2, curve=True, edge_lines="", router_lines="", tls_lines="", env=None):
         self.build = build
         self.dir = tempfile.mkdtemp(prefix="lahar-cluster-")
         self.processes = {}
@@ -59,7 +59,8 @@ class Cluster:
         self.ops_ports = {name: next(ports) for name in self.router_names + self.edge_names}
         self.tcp_ports = {name: next(ports) for name in self.edge_names}
         self.tls_ports = {name: next(ports) for name in self.edge_names}
-        self.edge_lines, self.router_lines = edge_lines, router_lines
+        self.edge_lines, self.router_lines, self.tls_lines = edge_lines, router_lines, tls_lines
+        self.edge_descriptors = 0  # their limit (ulimit -n); 0: as it is
         self.write_config()
 
     # ---- files -----------------------------------------------------------------------------------
@@ -81,7 +82,7 @@ class Cluster:
         for name in self.edge_names:
             self.write(f"{name}.yaml", f"name: {name}\n{common}{link}"
                        f"listen:\n  - tcp://127.0.0.1:{self.tcp_ports[name]}\n  - tls://127.0.0.1:{self.tls_ports[name]}\n"
-                       f"tls:\n  certificate: {self.dir}/tls/edge.pem\n  key: {self.dir}/tls/edge-tls.key\n"
+                       f"tls:\n  certificate: {self.dir}/tls/edge.pem\n  key: {self.dir}/tls/edge-tls.key\n{self.tls_lines.format(dir=self.dir)}"
                        f"ops:\n  listen: 127.0.0.1:{self.ops_ports[name]}\n{self.edge_lines}")
         self.write("lahar.yaml", f"servers: tcp://127.0.0.1:{self.tcp_ports[self.edge_names[0]]}\n{common}{link}"
                    f"tls:\n  ca: {self.dir}/tls/ca.pem\nsites:\n  keys: {self.dir}/sites\n")
@@ -105,7 +106,8 @@ class Cluster:
         self.spawn(name, os.path.join(self.build, "lahar-router"), "--config", self.path(f"{name}.yaml"), env=self.env)
 
     def start_edge(self, name):
-        self.spawn(name, os.path.join(self.build, "lahar-edge"), "--config", self.path(f"{name}.yaml"), env=self.env)
+        limit = ["prlimit", f"--nofile={self.edge_descriptors}"] if self.edge_descriptors else []
+        self.spawn(name, *limit, os.path.join(self.build, "lahar-edge"), "--config", self.path(f"{name}.yaml"), env=self.env)
 
     def start(self):
         self.lahar("keygen", "link", self.path("keys"))
@@ -157,6 +159,20 @@ class Cluster:
         if fail and done.returncode != 0:
             raise Failure(f"lahar {' '.join(args)}: exit {done.returncode}: {done.stderr.strip()} {done.stdout.strip()}")
         return done
+
+    def token(self, user):
+        """Of site game."""
+        return self.lahar("token", "--site", "game", "--user", user).stdout.strip().encode()
+
+    def bench(self, workload, servers, **options):
+        """Begins lahar-bench on users of site game; see bench_result."""
+        command = [os.path.join(self.build, "bench", "lahar-bench"), workload, "--json", "--servers", servers, "--site", "game",
+                   "--key", self.path("sites", "game.key"), "--cluster", "test", "--ca", self.path("tls", "ca.pem")]
+        for name, value in options.items():
+            command += [f"--{name.replace('_', '-')}", str(value)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=open(self.path("bench.log"), "a"), text=True)
+        self.processes[f"bench-{len(self.processes)}"] = process
+        return process
 
     def redis(self, *args, fail=True):
         done = subprocess.run(["redis-cli", "-s", self.path("redis.sock"), *args], capture_output=True, text=True,
@@ -258,6 +274,13 @@ class Cluster:
         script = ("local n=0; local c='0'; repeat local r=redis.call('SCAN',c,'MATCH','lahar:{*}p*','COUNT',1000); c=r[1]; "
                   "for _,k in ipairs(r[2]) do n=n+redis.call('HLEN',k) end until c=='0'; return n")
         return int(self.redis("eval", script, "0"))
+
+
+def bench_result(process, seconds=120):
+    """What it measured; fails if it could not, or if a promise was broken."""
+    text, _ = process.communicate(timeout=seconds)
+    check(process.returncode == 0, f"lahar-bench: exit {process.returncode}: {text.strip()}")
+    return json.loads(text)
 
 
 class Swarm:

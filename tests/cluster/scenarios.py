@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 
+import front_door
 from cluster import Cluster, Failure, Swarm, check, tcp, tls, wait_until
 
 SCALE = float(os.environ.get("LAHAR_SCALE", "1"))
@@ -225,8 +226,8 @@ def leaving_daemons_say_goodbye_and_exit_with_0(build):
     swarm.check_verdict()
 
 
-SCENARIOS = [value for name, value in list(globals().items())
-             if inspect.isgeneratorfunction(value) and value.__module__ == "__main__"]
+SCENARIOS = [value for names, module in ((globals(), "__main__"), (vars(front_door), "front_door"))
+             for value in list(names.values()) if inspect.isgeneratorfunction(value) and value.__module__ == module]
 
 
 def main():
