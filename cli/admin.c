@@ -11,6 +11,7 @@
 #include "proto/slotmap.h"
 #include "proto/unpack.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@
 #define ARENA_SIZE_MAX (4u * 1024u * 1024u)
 #define SITE_KEYS_MAX 8
 #define SITE_ORIGINS_MAX 32
+#define SITE_LIMIT_MAX 4000000u
 
 /* One question and its answers. */
 struct ask {
@@ -59,7 +61,11 @@ static void print_site(const Lahar__Link__V1__Site *site)
     printf("],\"origins\":[");
     for (size_t i = 0; i < site->n_origins; i++)
         print_string(i ? "," : "", site->origins[i]);
-    printf("],\"revision\":%llu}\n", (unsigned long long)site->revision);
+    printf("],");
+    if (site->limits != NULL)
+        printf("\"sends_per_s\":%u,\"logins_per_s\":%u,\"connections\":%u,",
+               site->limits->sends_per_s, site->limits->logins_per_s, site->limits->connections);
+    printf("\"revision\":%llu}\n", (unsigned long long)site->revision);
 }
 
 static void print_whereabouts(const Lahar__Link__V1__Whereabouts *at, const struct ask *ask)
@@ -297,6 +303,7 @@ static int site_remove(const struct conf *conf, const char *id)
 /* A site as the command line describes it; the messages point into it. */
 struct site_args {
     Lahar__Link__V1__Site site;
+    Lahar__Link__V1__SiteLimits limits;
     Lahar__Link__V1__SiteKey keys[SITE_KEYS_MAX], *key_list[SITE_KEYS_MAX];
     ProtobufCBinaryData origins[SITE_ORIGINS_MAX];
     uint8_t ed25519[SITE_KEYS_MAX][32];
@@ -326,6 +333,22 @@ static bool add_key(struct site_args *args, const char *text)
     return true;
 }
 
+/* A limit of the whole cluster; 0 is none. */
+static bool read_limit(struct site_args *args, uint32_t *limit, const char *text)
+{
+    char *end;
+    errno = 0;
+    unsigned long value = strtoul(text, &end, 10);
+    if (errno != 0 || *text < '0' || *text > '9' || *end != '\0' || value > SITE_LIMIT_MAX) {
+        fprintf(stderr, "lahar: %s is no limit: a number up to %u, 0 for none\n", text,
+                SITE_LIMIT_MAX);
+        return false;
+    }
+    *limit = (uint32_t)value;
+    args->site.limits = &args->limits;
+    return true;
+}
+
 static bool read_site(struct site_args *args, int argc, char **argv)
 {
     static const struct option options[] = {
@@ -333,6 +356,9 @@ static bool read_site(struct site_args *args, int argc, char **argv)
         {"key", required_argument, NULL, 'k'},
         {"origin", required_argument, NULL, 'o'},
         {"closed", no_argument, NULL, 'c'},
+        {"sends-per-s", required_argument, NULL, 'S'},
+        {"logins-per-s", required_argument, NULL, 'L'},
+        {"connections", required_argument, NULL, 'C'},
         {NULL, 0, NULL, 0},
     };
     int option;
@@ -353,13 +379,26 @@ static bool read_site(struct site_args *args, int argc, char **argv)
         case 'c':
             args->site.closed = true;
             break;
+        case 'S':
+            if (!read_limit(args, &args->limits.sends_per_s, optarg))
+                return false;
+            break;
+        case 'L':
+            if (!read_limit(args, &args->limits.logins_per_s, optarg))
+                return false;
+            break;
+        case 'C':
+            if (!read_limit(args, &args->limits.connections, optarg))
+                return false;
+            break;
         default:
             return false;
         }
     }
     if (optind + 1 != argc || args->site.n_keys == 0) {
         fprintf(stderr, "usage: lahar site add ID --key [KID=]FILE.pub [--key ...] [--name NAME]"
-                        " [--origin URL]... [--closed]\n");
+                        " [--origin URL]... [--closed] [--sends-per-s N] [--logins-per-s N]"
+                        " [--connections N]\n");
         return false;
     }
     args->site.id = unpack_data(span_text(argv[optind]));
@@ -368,7 +407,8 @@ static bool read_site(struct site_args *args, int argc, char **argv)
 
 static int site_add(const struct conf *conf, int argc, char **argv)
 {
-    struct site_args args = {.site = LAHAR__LINK__V1__SITE__INIT};
+    struct site_args args = {.site = LAHAR__LINK__V1__SITE__INIT,
+                             .limits = LAHAR__LINK__V1__SITE_LIMITS__INIT};
     args.site.keys = args.key_list;
     args.site.origins = args.origins;
     if (!read_site(&args, argc, argv))

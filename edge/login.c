@@ -237,6 +237,8 @@ static void check_token(struct session_table *table, struct session *s, struct s
         refuse(table, s, END_ORIGIN_REFUSED);
         return;
     }
+    if (site != NULL && !quota_enter(table, s, site))
+        return;
     s->device = gid_device_hash(device);
     ask_resolve(table, s, &claims);
 }
@@ -285,6 +287,8 @@ void login_site_found(struct session_table *table, struct span content)
         session_count_one(table, EDGE_METRIC_LINK_BAD);
         return;
     }
+    if (found->site != NULL)
+        quota_site(table, unpack_span(found->site->id));
     struct session *s = session_waiting(table, found->req, SESSION_LOOKUP);
     if (s == NULL)
         return;

@@ -83,7 +83,7 @@ static bool window_full(struct session_table *table, struct session *s)
 }
 
 /* 0, or how long to wait for one send to be free. */
-static uint32_t over_rate(const struct session_table *table, struct session *s)
+static uint32_t over_rate(struct session_table *table, struct session *s)
 {
     struct bucket_rate rate = {table->options.sends_per_s, table->options.sends_burst};
     uint32_t wait_ms = bucket_take(&s->rate, rate, (uint32_t)table->now_ms);
@@ -91,7 +91,8 @@ static uint32_t over_rate(const struct session_table *table, struct session *s)
         limits_refused(table->limits, LIMIT_SENDS);
         return wait_ms;
     }
-    return limits_send(table->limits, s->address);
+    wait_ms = limits_send(table->limits, s->address);
+    return wait_ms != 0 ? wait_ms : quota_send(table, s);
 }
 
 static bool too_much(struct session_table *table)

@@ -39,6 +39,7 @@ struct session_table *session_table_new(const struct session_options *options,
     table->arena = arena_new(ARENA_BYTES_MAX);
     table->out = arena_new(ARENA_BYTES_MAX);
     table->sites = sites_new();
+    table->shares = share_table_new();
     table->chunks = calloc((options->conns_max + CHUNK - 1) / CHUNK, sizeof(struct session *));
     table->uplinks = calloc(options->shards + 1, sizeof *table->uplinks);
     table->scratch = malloc(SCRATCH_BYTES);
@@ -66,6 +67,7 @@ void session_table_free(struct session_table *table)
     map_free(&table->by_session);
     route_table_free(table->routes);
     sites_free(table->sites);
+    share_table_free(table->shares);
     arena_free(table->arena);
     arena_free(table->out);
     wheel_free(table->wheel);
@@ -265,6 +267,7 @@ static void let_go(struct session_table *table, struct session *s)
 {
     wheel_cancel(table->wheel, &s->timer);
     login_forget(s);
+    quota_leave(table, s);
     if (s->state == SESSION_BOUND) {
         sending_forget(table, s);
         deliver_forget(table, s);
@@ -529,6 +532,7 @@ void session_tick(struct session_table *table)
     if (table->now_ms >= table->second_ms) {
         table->second_ms = table->now_ms + SESSION_SECOND_MS;
         uplink_second(table);
+        quota_second(table);
         set_gauges(table);
     }
 }

@@ -4,7 +4,7 @@
  *     login.c      Hello to Bound
  *     sending.c    the sending half           deliver.c    the delivering half
  *     uplink.c     towards shards             announce.c   Owned, rounds, digests
- *     route.c      slot -> shard and epoch
+ *     route.c      slot -> shard and epoch   quota.c      limits of sites
  *
  * A session's place is its conn's slot; places lie in chunks that do not move. What only some
  * sessions need is not in struct session: `login` while a site is looked up, a block of `sendings`
@@ -20,6 +20,7 @@
 #include "edge/edge_metrics.h"
 #include "edge/route.h"
 #include "edge/session.h"
+#include "edge/share.h"
 #include "proto/frame.h"
 #include "proto/link.pb-c.h"
 #include "proto/unpack.h"
@@ -51,6 +52,7 @@ struct session {
     struct login *login;           /* in LOOKUP only */
     uint32_t place, generation;    /* the conn's */
     uint32_t origin, address;      /* struct conn_from */
+    uint32_t site;                 /* its index; 0: it counts for none yet */
     struct bucket rate;            /* of sends */
     uint32_t sendings;             /* block in the pool; POOL_NONE: no send in flight */
     uint16_t in_flight;
@@ -83,6 +85,7 @@ struct session_table {
     struct arena *arena; /* for what one event brings */
     struct arena *out;   /* for one frame that goes out: a peer may have used up the other */
     struct sites *sites;
+    struct share_table *shares;
     struct session **chunks;
     uint32_t chunk_count, places_used; /* places below this were used at least once */
     uint32_t opened, bound, logging_in;
@@ -204,6 +207,18 @@ static inline uint32_t uplink_of(const struct session_table *table, uint32_t slo
 {
     return route_shard(table->routes, slot);
 }
+
+/* --- quota.c */
+/* One more of that site: false, and the session is refused, if it may have no more. */
+MUST_CHECK bool quota_enter(struct session_table *table, struct session *s,
+                            const struct site *site);
+void quota_leave(struct session_table *table, struct session *s);
+/* One send: 0, or how long to wait, in ms. */
+MUST_CHECK uint32_t quota_send(struct session_table *table, const struct session *s);
+/* A site is new or has changed, or is gone; SiteShare; once a second. */
+void quota_site(struct session_table *table, struct span id);
+void quota_share(struct session_table *table, struct span content);
+void quota_second(struct session_table *table);
 
 /* --- announce.c */
 void announce_owned(struct session_table *table, uint32_t shard, struct span content);

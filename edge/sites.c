@@ -108,6 +108,7 @@ static struct entry *find_or_add(struct sites *sites, struct span id)
         return NULL;
     entry = pool_at(&sites->entries, index);
     entry->gone = true;
+    entry->site.index = index + 1;
     entry->site.id_len = (uint8_t)id.len;
     memcpy(entry->site.id, id.at, id.len);
     map_add(&sites->by_id, hash_of(id), index);
@@ -256,6 +257,11 @@ bool sites_put(struct sites *sites, const Lahar__Link__V1__Site *message)
     struct site site = {.closed = message->closed,
                         .revision = message->revision,
                         .not_before = message->not_before};
+    if (message->limits != NULL) {
+        site.sends_per_s = message->limits->sends_per_s;
+        site.logins_per_s = message->limits->logins_per_s;
+        site.connections = message->limits->connections;
+    }
     if (!sites_id_valid(id) || !read_keys(message, &site) || !read_origins(sites, message, &site))
         return false;
     site.id_len = (uint8_t)id.len;
@@ -270,6 +276,7 @@ bool sites_put(struct sites *sites, const Lahar__Link__V1__Site *message)
         return true;
     count_origins(sites, &entry->site, false);
     count_origins(sites, &site, true);
+    site.index = entry->site.index;
     entry->site = site;
     entry->gone = false;
     forget_missing(sites, id);
@@ -297,6 +304,14 @@ const struct site *sites_find(const struct sites *sites, struct span id)
 {
     const struct entry *entry = find(sites, id);
     return entry == NULL || entry->gone ? NULL : &entry->site;
+}
+
+const struct site *sites_at(const struct sites *sites, uint32_t index)
+{
+    if (index == 0 || index > sites->entries.used_high)
+        return NULL;
+    const struct entry *entry = pool_at(&sites->entries, index - 1);
+    return entry->gone ? NULL : &entry->site;
 }
 
 uint64_t sites_revision(const struct sites *sites)

@@ -20,9 +20,11 @@ struct sites_key {
 };
 
 struct site {
+    uint32_t index; /* above 0, and this id's for ever */
     uint8_t id_len;
     uint8_t id[SITES_ID_MAX];
-    bool closed; /* no users are made on first sight */
+    uint32_t sends_per_s, logins_per_s, connections; /* of the whole cluster; 0: no limit */
+    bool closed;                                     /* no users are made on first sight */
     uint64_t revision;
     uint64_t not_before; /* s since 1970 */
     uint32_t key_count;
@@ -41,6 +43,8 @@ MUST_CHECK bool sites_put(struct sites *sites, const Lahar__Link__V1__Site *site
 void sites_remove(struct sites *sites, struct span id, uint64_t revision);
 /* Borrowed until the next put or remove; NULL if unknown. */
 const struct site *sites_find(const struct sites *sites, struct span id);
+/* The one of that index, likewise. */
+const struct site *sites_at(const struct sites *sites, uint32_t index);
 /* The highest revision seen. */
 uint64_t sites_revision(const struct sites *sites);
 

@@ -154,6 +154,8 @@ static void take_site(struct session_table *table, struct span content)
         unpack_message(&lahar__link__v1__site__descriptor, table->arena, content);
     if (site == NULL || !sites_put(table->sites, site))
         session_count_one(table, EDGE_METRIC_LINK_BAD);
+    else
+        quota_site(table, unpack_span(site->id));
 }
 
 static void drop_site(struct session_table *table, struct span content)
@@ -272,6 +274,9 @@ void uplink_frame(struct session_table *table, uint32_t shard, struct span frame
         break;
     case LAHAR__LINK__V1__LINK_FRAME__FRAME_MAP:
         take_map(table, content);
+        break;
+    case LAHAR__LINK__V1__LINK_FRAME__FRAME_SITE_SHARE:
+        quota_share(table, content);
         break;
     case LAHAR__LINK__V1__LINK_FRAME__FRAME_SITE_FOUND:
         login_site_found(table, content);

@@ -63,6 +63,11 @@ uint32_t gid_slot(uint64_t gid)
     return (uint32_t)(gid_hash(gid) % GID_SLOTS);
 }
 
+uint32_t gid_site_slot(struct span site)
+{
+    return (uint32_t)(XXH3_64bits(site.at, site.len) % GID_SLOTS);
+}
+
 uint64_t gid_user_hash(struct span site, struct span user)
 {
     XXH3_state_t state;

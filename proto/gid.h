@@ -39,6 +39,8 @@ uint32_t gid_slot(uint64_t gid);
 
 /* xxh3_64 over site, a zero byte, user: the owner of gid_slot(of this) keeps the user's GID. */
 uint64_t gid_user_hash(struct span site, struct span user);
+/* xxh3_64 of the site's id, mod GID_SLOTS: its owner shares out what the site may take. */
+uint32_t gid_site_slot(struct span site);
 /* xxh3_64 of a device's name. */
 uint64_t gid_device_hash(struct span name);
 /* 1 to 32 of [A-Za-z0-9._-]. */

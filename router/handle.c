@@ -352,6 +352,7 @@ static void handle_edge(struct shard *shard, uint32_t peer, struct edge *edge, u
     const Lahar__Link__V1__Announce *announce;
     const Lahar__Link__V1__AnnounceDone *done;
     const Lahar__Link__V1__Digest *digest;
+    const Lahar__Link__V1__SiteUse *use;
     switch (number) {
     case LAHAR__LINK__V1__LINK_FRAME__FRAME_ANNOUNCE:
         if ((announce = UNPACK(announce)) != NULL)
@@ -366,6 +367,11 @@ static void handle_edge(struct shard *shard, uint32_t peer, struct edge *edge, u
             break;
         census_digest(shard->roster, edge, digest->count, digest->mix);
         push_check_sites(shard, edge, digest->sites_revision);
+        break;
+    case LAHAR__LINK__V1__LINK_FRAME__FRAME_SITE_USE:
+        if ((use = UNPACK(site_use)) != NULL &&
+            ours(shard, peer, gid_site_slot(unpack_span(use->id)), frame))
+            push_share(shard, edge, use);
         break;
     default:
         handle_session(shard, peer, edge, number, frame, content);

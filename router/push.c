@@ -126,3 +126,36 @@ void push_site_found(struct shard *shard, uint32_t peer, uint64_t req, struct sp
     frame.site_found = &found;
     push_frame(shard, peer, &frame);
 }
+
+static struct shares_amounts amounts(const Lahar__Link__V1__SiteLimits *from)
+{
+    if (from == NULL)
+        return (struct shares_amounts){{0}};
+    return (struct shares_amounts){{from->sends_per_s, from->logins_per_s, from->connections}};
+}
+
+void push_share(struct shard *shard, const struct edge *edge, const Lahar__Link__V1__SiteUse *said)
+{
+    struct span packed = sitebook_find(shard->sitebook, unpack_span(said->id));
+    const Lahar__Link__V1__Site *site =
+        packed.len == 0 ? NULL
+                        : unpack_message(&lahar__link__v1__site__descriptor, shard->arena, packed);
+    if (site == NULL || site->limits == NULL)
+        return; /* the edge will hear of it */
+    struct shares_amounts limit = amounts(site->limits), share;
+    struct shares_use use = {amounts(said->held), amounts(said->wanted), said->connections};
+    Lahar__Link__V1__SiteShare answer = LAHAR__LINK__V1__SITE_SHARE__INIT;
+    Lahar__Link__V1__SiteLimits share_out = LAHAR__LINK__V1__SITE_LIMITS__INIT;
+    Lahar__Link__V1__LinkFrame frame = LAHAR__LINK__V1__LINK_FRAME__INIT;
+    if (!shares_use(shard->shares, unpack_span(said->id), &limit, edge->number, &use, shard->now_ms,
+                    &share, &answer.edges))
+        return;
+    share_out.sends_per_s = share.of[SHARES_SENDS];
+    share_out.logins_per_s = share.of[SHARES_LOGINS];
+    share_out.connections = share.of[SHARES_CONNECTIONS];
+    answer.id = said->id;
+    answer.share = &share_out;
+    frame.frame_case = LAHAR__LINK__V1__LINK_FRAME__FRAME_SITE_SHARE;
+    frame.site_share = &answer;
+    push_frame(shard, edge->peer, &frame);
+}

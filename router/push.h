@@ -18,6 +18,8 @@ void push_sites(struct shard *shard, struct edge *edge);
 void push_site_to_all(struct shard *shard, struct span id, struct span packed, uint64_t revision);
 /* An edge says how far it has come: what was lost on the way is pushed again. */
 void push_check_sites(struct shard *shard, struct edge *edge, uint64_t revision);
+/* The answer to SiteUse, of a site whose slot is ours. */
+void push_share(struct shard *shard, const struct edge *edge, const Lahar__Link__V1__SiteUse *said);
 /* The answer to a SiteLookup. */
 void push_site_found(struct shard *shard, uint32_t peer, uint64_t req, struct span id);
 

@@ -275,6 +275,7 @@ static void new_parts(struct shard *shard)
                                    .pending_max = RESOLVES_MAX},
         &(struct identity_actions){identity_command, identity_resolved, may_write, roster_epoch},
         shard);
+    shard->shares = shares_new();
     shard->sitebook = sitebook_new(
         options->control.prefix,
         &(struct sitebook_actions){sitebook_command, site_changed, site_written}, shard);
@@ -324,6 +325,7 @@ void shard_free(struct shard *shard)
     flight_free(shard->flight);
     roster_free(shard->roster);
     sitebook_free(shard->sitebook);
+    shares_free(shard->shares);
     identity_free(shard->identity);
     control_free(shard->control);
     arena_free(shard->arena);
@@ -445,6 +447,7 @@ void shard_tick(struct shard *shard)
     if (shard->now_ms - shard->second_ms < SECOND_MS)
         return;
     shard->second_ms = shard->now_ms;
+    shares_tick(shard->shares, shard->now_ms);
     tell_metrics(shard);
 }
 

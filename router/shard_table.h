@@ -10,6 +10,7 @@
 #include "router/roster.h"
 #include "router/router_metrics.h"
 #include "router/shard.h"
+#include "router/shares.h"
 #include "router/sitebook.h"
 
 /* The top byte of a tag says whose command it was. */
@@ -43,6 +44,7 @@ struct shard {
     struct roster *roster;
     struct flight *flight;
     struct admin *admin;
+    struct shares *shares;
 
     struct shard_peer *peers; /* by number */
     uint32_t peers_room;

@@ -53,23 +53,16 @@ static void forget(struct shares *shares, uint32_t index)
     struct site *site = pool_at(&shares->sites, index);
     map_remove(&shares->by_id, hash_of(span_of(site->id, site->id_len)), index);
     free(site->edges);
-    site->edges = NULL;
-    site->id_len = 0;
+    *site = (struct site){0};
     pool_give(&shares->sites, index);
-}
-
-void shares_forget_all(struct shares *shares)
-{
-    for (uint32_t i = 0; i < shares->sites.used_high; i++)
-        if (((struct site *)pool_at(&shares->sites, i))->id_len > 0)
-            forget(shares, i);
 }
 
 void shares_free(struct shares *shares)
 {
     if (shares == NULL)
         return;
-    shares_forget_all(shares);
+    for (uint32_t i = 0; i < shares->sites.used_high; i++)
+        free(((struct site *)pool_at(&shares->sites, i))->edges);
     map_free(&shares->by_id);
     pool_free(&shares->sites);
     free(shares->sorted);

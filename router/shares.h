@@ -52,8 +52,6 @@ MUST_CHECK bool shares_use(struct shares *shares, struct span site,
                            struct shares_amounts *share, uint32_t *edges);
 /* About once a second: forgets edges that are silent, and sites without edges. */
 void shares_tick(struct shares *shares, uint64_t now_ms);
-/* The site's slot has gone to another shard, or the site has gone. */
-void shares_forget_all(struct shares *shares);
 
 uint32_t shares_sites(const struct shares *shares);
 
