@@ -3,6 +3,7 @@
 #include "base/address.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/request.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -221,34 +222,10 @@ static void answer_refusal(struct client *client, int status)
     answer(client, status, "text/plain; charset=utf-8", body, (size_t)len, false);
 }
 
-/* The request line without its end: "GET /path?query HTTP/1.1". */
-static void answer_line(struct ops *ops, struct client *client, struct span line)
+static void answer_request(struct ops *ops, struct client *client, const struct request *request)
 {
-    const uint8_t *space = memchr(line.at, ' ', line.len);
-    size_t method_len = space ? (size_t)(space - line.at) : line.len;
-    struct span method = span_upto(line, method_len);
-    struct span rest = span_after(line, method_len + (space ? 1 : 0));
-    const uint8_t *end = memchr(rest.at, ' ', rest.len);
-    if (!end || rest.at[0] != '/') {
-        answer_refusal(client, 400);
-        return;
-    }
-    struct span path = span_upto(rest, (size_t)(end - rest.at));
-    struct span version = span_after(rest, path.len + 1);
-    if (version.len != 8 || memcmp(version.at, "HTTP/1.", 7) != 0) {
-        answer_refusal(client, 400);
-        return;
-    }
-    bool head_only = span_equal(method, span_text("HEAD"));
-    if (!head_only && !span_equal(method, span_text("GET"))) {
-        answer_refusal(client, 405);
-        return;
-    }
-    const uint8_t *query = memchr(path.at, '?', path.len);
-    if (query)
-        path.len = (size_t)(query - path.at);
     for (size_t i = 0; i < sizeof pages / sizeof pages[0]; i++) {
-        if (!span_equal(path, span_text(pages[i].path)))
+        if (!span_equal(request->path, span_text(pages[i].path)))
             continue;
         char *body = NULL;
         size_t len = 0;
@@ -257,7 +234,7 @@ static void answer_line(struct ops *ops, struct client *client, struct span line
         int status = pages[i].write(ops, out);
         int closed = fclose(out);
         assert(closed == 0);
-        answer(client, status, pages[i].type, body, len, head_only);
+        answer(client, status, pages[i].type, body, len, request->head_only);
         return;
     }
     answer_refusal(client, 404);
@@ -307,16 +284,15 @@ static void send_answer(struct ops *ops, struct client *client)
 
 static void take_request(struct ops *ops, struct client *client)
 {
-    struct span bytes = span_of(client->request, client->request_len);
-    const uint8_t *head_end = memmem(bytes.at, bytes.len, "\r\n\r\n", 4);
-    if (head_end) {
-        const uint8_t *line_end = memmem(bytes.at, bytes.len, "\r\n", 2);
-        answer_line(ops, client, span_upto(bytes, (size_t)(line_end - bytes.at)));
-    } else if (bytes.len == REQUEST_BYTES_MAX) {
-        answer_refusal(client, 431);
-    } else {
+    struct request request;
+    int status =
+        request_read(span_of(client->request, client->request_len), REQUEST_BYTES_MAX, &request);
+    if (status == 0)
         return; /* the rest has yet to arrive */
-    }
+    if (status == 200)
+        answer_request(ops, client, &request);
+    else
+        answer_refusal(client, status);
     send_answer(ops, client);
 }
 
