@@ -50,7 +50,7 @@ enum frame_status frame_take(struct span *input, size_t size_max, struct span *b
 
 bool frame_open(struct span body, uint32_t *number, struct span *content, uint32_t *ignored)
 {
-    const uint8_t *at = body.at, *end = body.at + body.len;
+    const uint8_t *at = body.at, *end = body.len == 0 ? at : at + body.len; /* NULL if empty */
     uint32_t fields = 0;
     bool found = false;
 
