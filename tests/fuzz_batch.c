@@ -1,4 +1,7 @@
-/* What batch_open accepts can be walked to its end, and its head comes back as written. */
+/* What batch_open accepts can be walked to its end, and its head comes back as written.
+ *
+ * Covers: proto/batch.c.
+ */
 #include "proto/batch.h"
 #include "proto/frame.h"
 

@@ -1,4 +1,7 @@
-/* conf: any bytes are a file of settings, or an error that says something. */
+/* conf: any bytes are a file of settings, or an error that says something.
+ *
+ * Covers: base/conf.c.
+ */
 #include "base/conf.h"
 
 static const struct conf_key keys[] = {

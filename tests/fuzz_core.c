@@ -1,5 +1,8 @@
 /* A hostile or broken server: its bytes come in pieces of any size, between ticks and sends; the
- * first byte of each piece says how. Nothing may crash, spin or be told twice. */
+ * first byte of each piece says how. Nothing may crash, spin or be told twice.
+ *
+ * Covers: client/core.c client/outbox.c client/seen.c.
+ */
 #include "client/core.h"
 #include "proto/client.pb-c.h"
 #include "proto/frame.h"

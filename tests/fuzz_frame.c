@@ -1,5 +1,8 @@
 /* A stream of frames: each is there whole or not at all, inside what was given; and no oneof opens
- * outside itself. */
+ * outside itself.
+ *
+ * Covers: proto/frame.c proto/wire.h.
+ */
 #include "proto/frame.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

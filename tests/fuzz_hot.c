@@ -1,5 +1,8 @@
 /* Every reader gets the bytes; protobuf-c must agree, and what was read must come back when
- * written. */
+ * written.
+ *
+ * Covers: proto/hot.c proto/wire.h.
+ */
 #include "tests/hot_oracle.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -1,5 +1,8 @@
 /* A file of keys, as a list and as a secret: what is read is keys, and reads the same once written
- * out. */
+ * out.
+ *
+ * Covers: proto/keys.c.
+ */
 #include "proto/keys.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

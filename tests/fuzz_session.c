@@ -3,7 +3,10 @@
  * after each chunk.
  *
  * The input: a byte that says whose chunk (or how much time passes), a byte of length, the chunk.
+ *
+ * Covers: edge/session.c edge/sending.c edge/deliver.c.
  */
+#define RIG_CONNS 16u
 #include "tests/session_rig.h"
 
 #define LEFT_OVER_MAX (FRAME_BODY_SIZE_MAX + FRAME_HEAD_SIZE_MAX)

@@ -1,4 +1,6 @@
 /* What is taken for a map is whole, and the same once more after packing; so are names and entries.
+ *
+ * Covers: proto/slotmap.c.
  */
 #include "proto/slotmap.h"
 

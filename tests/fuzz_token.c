@@ -2,7 +2,10 @@
  * within bounds.
  *
  * Input: 'r' and a token as it is, or anything else: header, a newline, claims, which are signed
- * here. */
+ * here.
+ *
+ * Covers: edge/token.c.
+ */
 #include "edge/token.h"
 
 #include <openssl/evp.h>

@@ -12,7 +12,9 @@
 #include <stdlib.h>
 
 #define RIG_SHARDS 4u
+#ifndef RIG_CONNS
 #define RIG_CONNS 4096u
+#endif
 #define RIG_QUEUE 512u
 #define RIG_GID UINT64_C(10001)
 

@@ -10,7 +10,9 @@
 #include "router/shard.h"
 #include "tests/fake_redis.h"
 
+#ifndef SHARDS
 #define SHARDS 64u
+#endif
 #define PEERS 8u
 #define NO_PEER UINT32_MAX
 #define FRAMES_MAX 4096u
