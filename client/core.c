@@ -471,6 +471,11 @@ enum lahar_result core_send(struct core *core, lahar_gid to, enum lahar_class me
     return result;
 }
 
+uint64_t core_retry_due_ms(const struct core *core)
+{
+    return core->phase == WAITING ? core->due_ms : UINT64_MAX;
+}
+
 void core_reconnect(struct core *core, uint64_t now_ms)
 {
     core->now_ms = now_ms;

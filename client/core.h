@@ -60,6 +60,8 @@ uint64_t core_due_ms(const struct core *core);
 
 enum lahar_result core_send(struct core *core, lahar_gid to, enum lahar_class message_class,
                             struct span body, uint8_t id[LAHAR_ID_SIZE], uint64_t now_ms);
+/* When it connects again; UINT64_MAX if it does not wait for that. */
+uint64_t core_retry_due_ms(const struct core *core);
 void core_reconnect(struct core *core, uint64_t now_ms);
 void core_bye(struct core *core);
 

@@ -318,6 +318,14 @@ const char *lahar_edge(const struct lahar *lahar)
     return core_edge(lahar->core);
 }
 
+int lahar_retry_ms(const struct lahar *lahar)
+{
+    if (core_state(lahar->core) != LAHAR_CONNECTING)
+        return -1;
+    uint64_t due_ms = core_retry_due_ms(lahar->core);
+    return due_ms == UINT64_MAX ? 0 : until(due_ms);
+}
+
 void lahar_reconnect(struct lahar *lahar)
 {
     core_reconnect(lahar->core, now_ms());

@@ -168,6 +168,8 @@ LAHAR_API const char *lahar_why(const struct lahar *lahar);
 LAHAR_API const char *lahar_why_text(const struct lahar *lahar);
 LAHAR_API lahar_gid lahar_self(const struct lahar *lahar);   /* 0 before the first login */
 LAHAR_API const char *lahar_edge(const struct lahar *lahar); /* the edge's name, "" if not online */
+/* In how many ms it tries to connect again; 0 while it tries, -1 while online or away. */
+LAHAR_API int lahar_retry_ms(const struct lahar *lahar);
 /* After LAHAR_AWAY: begin anew. Otherwise: do not wait any longer before the next try. */
 LAHAR_API void lahar_reconnect(struct lahar *lahar);
 

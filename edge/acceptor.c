@@ -22,7 +22,7 @@
 struct listener {
     int fd; /* -1: closed */
     uint16_t port;
-    bool tls;
+    uint32_t layers;
 };
 
 struct acceptor {
@@ -77,16 +77,50 @@ static bool parse_host(const char *host, size_t len, uint16_t port,
     return inet_pton(AF_INET, text, &((struct sockaddr_in *)&address->at)->sin_addr) == 1;
 }
 
+/* Returns the host, NULL if it begins with no scheme of ours. */
+static const char *parse_scheme(const char *text, uint32_t *layers)
+{
+    static const struct {
+        const char *name;
+        uint32_t layers;
+    } schemes[] = {
+        {"tcp", 0},
+        {"tls", ACCEPTOR_TLS},
+        {"ws", ACCEPTOR_WS},
+        {"wss", ACCEPTOR_TLS | ACCEPTOR_WS},
+    };
+    size_t len = strcspn(text, "+:");
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+        if (!span_equal(span_of(text, len), span_text(schemes[i].name)))
+            continue;
+        bool proxy = strncmp(text + len, "+proxy", 6) == 0;
+        *layers = schemes[i].layers | (proxy ? (uint32_t)ACCEPTOR_PROXY : 0);
+        len += proxy ? 6 : 0;
+        return strncmp(text + len, "://", 3) == 0 ? text + len + 3 : NULL;
+    }
+    return NULL;
+}
+
 bool acceptor_parse(const char *text, struct acceptor_address *address)
 {
-    *address = (struct acceptor_address){.tls = strncmp(text, "tls://", 6) == 0};
-    if (!address->tls && strncmp(text, "tcp://", 6) != 0)
+    *address = (struct acceptor_address){0};
+    const char *host = parse_scheme(text, &address->layers);
+    if (host == NULL)
         return false;
-    const char *host = text + 6;
     const char *colon = strrchr(host, ':');
     uint16_t port;
     return colon != NULL && parse_port(colon + 1, &port) &&
            parse_host(host, (size_t)(colon - host), port, address);
+}
+
+bool acceptor_same(const struct acceptor_address *a, const struct acceptor_address *b)
+{
+    uint16_t port; /* lies at the same place in both families */
+    static_assert(offsetof(struct sockaddr_in, sin_port) ==
+                      offsetof(struct sockaddr_in6, sin6_port),
+                  "as is known of Linux");
+    memcpy(&port, (const uint8_t *)&a->at + offsetof(struct sockaddr_in, sin_port), sizeof port);
+    return port != 0 && a->len == b->len && memcmp(&a->at, &b->at, a->len) == 0;
 }
 
 static void set_option(int fd, int level, int name, int value)
@@ -170,13 +204,16 @@ static void on_ready(void *ctx, uint64_t key, uint32_t events)
     (void)events;
     struct acceptor *acceptor = ctx;
     const struct listener *listener = &acceptor->listeners[key];
-    uint32_t accepts = listener->tls ? TLS_ACCEPTS_A_TURN : ACCEPTS_A_TURN;
+    uint32_t accepts = listener->layers & ACCEPTOR_TLS ? TLS_ACCEPTS_A_TURN : ACCEPTS_A_TURN;
+    struct acceptor_socket came = {.listener = (uint32_t)key, .layers = listener->layers};
     for (uint32_t i = 0; i < accepts; i++) {
         if (listener->fd < 0 || acceptor->again_ms != 0)
             return;
-        int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0) {
-            acceptor->on_socket(acceptor->ctx, (uint32_t)key, listener->tls, fd);
+        socklen_t len = sizeof came.from;
+        came.fd = accept4(listener->fd, (struct sockaddr *)&came.from, &len,
+                          SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (came.fd >= 0) {
+            acceptor->on_socket(acceptor->ctx, &came);
             continue;
         }
         assert(errno != EBADF && errno != EINVAL && errno != ENOTSOCK && errno != EFAULT);
@@ -214,7 +251,7 @@ uint32_t acceptor_listen(struct acceptor *acceptor, const struct acceptor_addres
         log_die("%s: there can be %u listeners, not more", text, LISTENERS_MAX);
     int fd = open_listener(address, text, sndbuf_bytes);
     uint32_t number = acceptor->count++;
-    acceptor->listeners[number] = (struct listener){fd, bound_port(fd), address->tls};
+    acceptor->listeners[number] = (struct listener){fd, bound_port(fd), address->layers};
     if (!loop_watch(acceptor->loop, fd, acceptor->source, number, EPOLLIN))
         log_die("%s: cannot be watched: %s; raise fs.epoll.max_user_watches", text,
                 strerror(errno));
@@ -225,6 +262,12 @@ uint16_t acceptor_port(const struct acceptor *acceptor, uint32_t listener)
 {
     assert(listener < acceptor->count);
     return acceptor->listeners[listener].port;
+}
+
+uint32_t acceptor_layers(const struct acceptor *acceptor, uint32_t listener)
+{
+    assert(listener < acceptor->count);
+    return acceptor->listeners[listener].layers;
 }
 
 void acceptor_stop(struct acceptor *acceptor)

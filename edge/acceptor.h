@@ -15,14 +15,28 @@
 
 struct acceptor;
 
+/* What is spoken on a listener below our frames, from the outside in. */
+enum acceptor_layers {
+    ACCEPTOR_PROXY = 1, /* a PROXY header first */
+    ACCEPTOR_TLS = 2,
+    ACCEPTOR_WS = 4,
+};
+
 struct acceptor_address {
-    bool tls;
+    uint32_t layers; /* a set of enum acceptor_layers */
     socklen_t len;
     struct sockaddr_storage at;
 };
 
-/* A new non-blocking socket, the caller's from now on. */
-typedef void acceptor_fn(void *ctx, uint32_t listener, bool tls, int fd);
+struct acceptor_socket {
+    int fd; /* non-blocking, the receiver's from now on */
+    uint32_t listener;
+    uint32_t layers;
+    struct sockaddr_storage from;
+};
+
+/* `socket` is borrowed, but for its descriptor. */
+typedef void acceptor_fn(void *ctx, const struct acceptor_socket *socket);
 
 struct acceptor *acceptor_new(struct loop *loop, struct metrics *metrics, acceptor_fn *on_socket,
                               void *ctx);
@@ -32,13 +46,17 @@ void acceptor_free(struct acceptor *acceptor);
 uint32_t acceptor_listen(struct acceptor *acceptor, const struct acceptor_address *address,
                          const char *text, uint32_t sndbuf_bytes);
 uint16_t acceptor_port(const struct acceptor *acceptor, uint32_t listener);
+uint32_t acceptor_layers(const struct acceptor *acceptor, uint32_t listener);
 /* No more accepts. */
 void acceptor_stop(struct acceptor *acceptor);
 /* Now and then: ends a pause that is over. */
 void acceptor_tick(struct acceptor *acceptor);
 
-/* "tcp://192.0.2.1:7700", "tls://[::]:7701": numeric, the port 0 to 65535. */
+/* "tcp://192.0.2.1:7700", "tls://[::]:7701", "ws+proxy://[::]:7702": tcp, tls, ws (over TCP) or wss
+ * (over TLS), each perhaps with +proxy; the host numeric, the port 0 to 65535. */
 MUST_CHECK bool acceptor_parse(const char *text, struct acceptor_address *address);
+/* Could not both be listened on: the kernel would give each of them some of the clients. */
+MUST_CHECK bool acceptor_same(const struct acceptor_address *a, const struct acceptor_address *b);
 /* "192.0.2.1:1234", "[2001:db8::1]:1234"; "" if there is no telling. */
 void acceptor_format(const struct sockaddr_storage *at, char out[64]);
 

@@ -1,6 +1,7 @@
 #include "edge/edge_conf.h"
 
 #include "base/address.h"
+#include "edge/acceptor.h"
 #include "proto/slotmap.h"
 
 #define KIB 1024
@@ -22,12 +23,17 @@ static const struct conf_key keys[] = {
      "All shards of the cluster and where they can be reached, NAME/NUMBER=tcp://HOST:PORT. Equal "
      "on every router and every edge."},
     {"listen", CONF_LIST, "tcp://127.0.0.1:7700", 1, 16,
-     "Where clients come in: tcp://ADDRESS:PORT or tls://ADDRESS:PORT, any number of each."},
+     "Where clients come in, any number of each: tcp://ADDRESS:PORT, tls://ADDRESS:PORT, "
+     "ws://ADDRESS:PORT (WebSocket) and wss://ADDRESS:PORT (WebSocket over TLS). Behind a load "
+     "balancer that speaks the PROXY protocol, version 2: tcp+proxy://ADDRESS:PORT and so on."},
+    {"proxy.from", CONF_LIST, "", 0, EDGE_CONF_PROXIES_MAX,
+     "Addresses of load balancers, as in 10.0.0.0/8 or 192.0.2.7: only these may connect to the "
+     "+proxy listeners, and the client's address that they tell is believed."},
     {"workers", CONF_NUMBER, "1", 1, 256,
      "Threads, each with its own connections and links. One a core that the edge may use."},
     {"tls.certificate", CONF_TEXT, "", 0, 1024,
-     "PEM file with the certificate and its chain; needed with tls:// listeners. Read again on "
-     "SIGHUP."},
+     "PEM file with the certificate and its chain; needed with tls:// and wss:// listeners. Read "
+     "again on SIGHUP."},
     {"tls.key", CONF_TEXT, "", 0, 1024,
      "PEM file with its private key, without a password. Read again on SIGHUP."},
     {"tls.sni", CONF_LIST, "", 0, 1000,
@@ -70,13 +76,17 @@ static const struct conf_key keys[] = {
     {"limits.out_bytes", CONF_SIZE, "256KiB", 64 * KIB + 64, 64 * MIB,
      "What may wait for a client that does not read; beyond it the client is closed as a slow "
      "reader."},
+    {"limits.out_bytes_total", CONF_SIZE, "1GiB", 0, 1024 * GIB,
+     "What may wait in each worker for all clients together; beyond it those with the longest "
+     "queues are closed as slow readers. 0: no limit."},
     {"limits.sndbuf", CONF_SIZE, "0", 0, 64 * MIB,
      "Socket buffer for sending to a client, SO_SNDBUF. 0: the kernel's own choice."},
     {"limits.progress_ms", CONF_NUMBER, "10000", 100, 600000,
      "A client that takes none of what waits for it for so long is closed as a slow reader."},
-    {"limits.handshake_ms", CONF_NUMBER, "5000", 100, 60000, "Time for a TLS handshake."},
+    {"limits.handshake_ms", CONF_NUMBER, "5000", 100, 60000,
+     "Time for a TLS handshake, and for a PROXY header before it."},
     {"limits.hello_ms", CONF_NUMBER, "10000", 100, 600000,
-     "Time from there until the client's Hello."},
+     "Time from there until the client's Hello; with WebSocket the upgrade is within it."},
     {"limits.login_ms", CONF_NUMBER, "3000", 100, 60000,
      "Time that the cluster has for a login; then the client is told BUSY."},
     {"limits.sends_in_flight", CONF_NUMBER, "32", 1, 256,
@@ -167,9 +177,12 @@ static bool check_shards(const struct conf *conf, struct conf_error *error)
 
 static bool any_tls(const struct conf *conf)
 {
-    for (size_t i = 0; i < conf_list_len(conf, "listen"); i++)
-        if (strncmp(conf_list_at(conf, "listen", i), "tls://", 6) == 0)
+    for (size_t i = 0; i < conf_list_len(conf, "listen"); i++) {
+        struct acceptor_address address;
+        if (acceptor_parse(conf_list_at(conf, "listen", i), &address) &&
+            address.layers & ACCEPTOR_TLS)
             return true;
+    }
     return false;
 }
 
@@ -186,20 +199,54 @@ static bool check_sni(const struct conf *conf, struct conf_error *error)
     return true;
 }
 
-static bool check_listen(const struct conf *conf, struct conf_error *error)
+static bool parse_listener(const char *text, struct acceptor_address *address,
+                           struct conf_error *error)
+{
+    return acceptor_parse(text, address) ||
+           refuse(error, "listen", text,
+                  "is no address; write tcp://ADDRESS:PORT (or tls, ws, wss, each perhaps with "
+                  "+proxy) with a numeric address");
+}
+
+static bool check_listen(const struct conf *conf, struct conf_error *error, uint32_t *layers)
 {
     for (size_t i = 0; i < conf_list_len(conf, "listen"); i++) {
-        const char *address = conf_list_at(conf, "listen", i);
-        if (!conn_address_valid(address))
-            return refuse(error, "listen", address,
-                          "is no address; write tcp://ADDRESS:PORT or tls://ADDRESS:PORT");
-        for (size_t j = 0; j < i; j++)
-            if (strcmp(address, conf_list_at(conf, "listen", j)) == 0)
-                return refuse(error, "listen", address, "is there twice; take one of them away");
+        struct acceptor_address address, other;
+        const char *text = conf_list_at(conf, "listen", i);
+        if (!parse_listener(text, &address, error))
+            return false;
+        *layers |= address.layers;
+        for (size_t j = 0; j < i; j++) {
+            const char *earlier = conf_list_at(conf, "listen", j);
+            if (strcmp(text, earlier) == 0 ||
+                (acceptor_parse(earlier, &other) && acceptor_same(&address, &other)))
+                return refuse(error, "listen", text,
+                              "has an address and port that are there already; take one of them "
+                              "away");
+        }
     }
-    if (any_tls(conf) && (!*conf_text(conf, "tls.certificate") || !*conf_text(conf, "tls.key")))
-        return refuse(error, "tls.certificate", conf_text(conf, "tls.certificate"),
-                      "and tls.key must both be set when there is a tls:// listener");
+    return true;
+}
+
+/* What some listeners need. */
+static bool check_layers(const struct conf *conf, struct conf_error *error, uint32_t layers)
+{
+    const char *certificate = conf_text(conf, "tls.certificate");
+    if (layers & ACCEPTOR_TLS && (!*certificate || !*conf_text(conf, "tls.key")))
+        return refuse(error, "tls.certificate", certificate,
+                      "and tls.key must both be set when there is a tls:// or wss:// listener");
+    for (size_t i = 0; i < conf_list_len(conf, "proxy.from"); i++) {
+        struct proxy_net net;
+        const char *text = conf_list_at(conf, "proxy.from", i);
+        if (!proxy_net_parse(text, &net))
+            return refuse(error, "proxy.from", text,
+                          "is no address nor net; write 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32, "
+                          "with all bits behind the length 0");
+    }
+    if (layers & ACCEPTOR_PROXY && conf_list_len(conf, "proxy.from") == 0)
+        return refuse(error, "proxy.from", "",
+                      "must list the load balancers when there is a +proxy listener; write their "
+                      "addresses, as in [10.0.0.0/8]");
     return true;
 }
 
@@ -221,7 +268,9 @@ bool edge_conf_check(const struct conf *conf, struct conf_error *error)
     snprintf(worker, sizeof worker, "%.24s/%d", name, (int)conf_number(conf, "workers"));
     if (strchr(name, '/') != NULL || !slotmap_name_valid(span_text(worker)))
         return refuse(error, "name", name, "is no name; use A-Z a-z 0-9 . _ -");
-    if (!check_shards(conf, error) || !check_listen(conf, error) || !check_sni(conf, error))
+    uint32_t layers = 0;
+    if (!check_shards(conf, error) || !check_listen(conf, error, &layers) ||
+        !check_layers(conf, error, layers) || !check_sni(conf, error))
         return false;
     if (!address_parse(conf_text(conf, "ops.listen"), &address))
         return refuse(error, "ops.listen", conf_text(conf, "ops.listen"),
@@ -257,10 +306,22 @@ struct conn_options edge_conf_conns(const struct conf *conf)
         .conns_max = number(conf, "limits.connections"),
         .out_bytes_max = number(conf, "limits.out_bytes"),
         .in_bytes_max = IN_BYTES_MAX,
+        .out_bytes_total = (uint64_t)conf_number(conf, "limits.out_bytes_total"),
         .progress_ms = number(conf, "limits.progress_ms"),
         .handshake_ms = number(conf, "limits.handshake_ms"),
+        .hello_ms = number(conf, "limits.hello_ms"),
         .sndbuf_bytes = number(conf, "limits.sndbuf"),
     };
+}
+
+uint32_t edge_conf_proxies(const struct conf *conf, struct proxy_net nets[EDGE_CONF_PROXIES_MAX])
+{
+    uint32_t count = (uint32_t)conf_list_len(conf, "proxy.from");
+    for (uint32_t i = 0; i < count; i++) {
+        bool parsed = proxy_net_parse(conf_list_at(conf, "proxy.from", i), &nets[i]);
+        assert(parsed);
+    }
+    return count;
 }
 
 struct session_options edge_conf_sessions(const struct conf *conf)

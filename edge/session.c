@@ -133,7 +133,7 @@ uint32_t session_count(const struct session_table *table)
 uint32_t session_origin(const struct session_table *table, struct span origin)
 {
     if (sites_revision(table->sites) == 0)
-        return SESSION_ORIGIN_LATER;
+        return CONN_ORIGIN_LATER;
     return sites_origin(table->sites, origin);
 }
 

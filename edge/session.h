@@ -97,8 +97,7 @@ bool session_left(const struct session_table *table);
 const char *session_not_ready(const struct session_table *table);
 /* Those that are bound. */
 uint32_t session_count(const struct session_table *table);
-/* What sites_origin says of an origin; SESSION_ORIGIN_LATER: no site is known here yet. */
-#define SESSION_ORIGIN_LATER UINT32_MAX
+/* What sites_origin says of an origin; CONN_ORIGIN_LATER: no site is known here yet. */
 uint32_t session_origin(const struct session_table *table, struct span origin);
 /* Those between Hello and Welcome. */
 uint32_t session_logging_in(const struct session_table *table);

@@ -95,6 +95,12 @@ static uint64_t get_random(void *ctx)
 
 /* --- what is brought to them ------------------------------------------------------------------ */
 
+static uint32_t on_origin(void *ctx, struct span origin)
+{
+    const struct worker *worker = ctx;
+    return session_origin(worker->sessions, origin);
+}
+
 static void on_opened(void *ctx, struct conn_id id, uint32_t listener, const struct conn_from *from)
 {
     (void)listener;
@@ -354,11 +360,15 @@ static uint32_t fds_for_clients(const struct worker *worker)
 static void make_conns(struct worker *worker)
 {
     static const struct conn_events events = {
-        .on_opened = on_opened, .on_bytes = on_bytes, .on_closed = on_closed};
+        .origin = on_origin, .on_opened = on_opened, .on_bytes = on_bytes, .on_closed = on_closed};
     const struct conf *conf = worker->options.conf;
     struct conn_options options = edge_conf_conns(conf);
+    struct proxy_net proxies[EDGE_CONF_PROXIES_MAX];
     options.fd_max = fds_for_clients(worker);
     options.certs = worker->certs;
+    options.limits = worker->limits;
+    options.proxies = proxies;
+    options.proxy_count = edge_conf_proxies(conf, proxies);
     worker->conns =
         conn_table_new(worker->loop, &options, worker->options.metrics, &events, worker);
     for (size_t i = 0; i < conf_list_len(conf, "listen"); i++) {

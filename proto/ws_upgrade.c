@@ -391,6 +391,8 @@ static const char *phrase_of(uint32_t status)
         return "Forbidden";
     case 405:
         return "Method Not Allowed\r\nAllow: GET";
+    case 408:
+        return "Request Timeout";
     case 426:
         return "Upgrade Required\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13";
     case 431:

@@ -19,6 +19,7 @@ WS_UPGRADE_OUTCOME(BAD_KEY,      400, "upgrade_bad_key",      "Sec-WebSocket-Key
 WS_UPGRADE_OUTCOME(NO_PROTOCOL,  400, "upgrade_no_protocol",  "the subprotocol lahar.v1 must be offered")
 
 WS_UPGRADE_OUTCOME(ORIGIN_REFUSED, 403, "upgrade_origin_refused", "this origin is on no site's list")
+WS_UPGRADE_OUTCOME(LATE,           408, "upgrade_late",           "the request took too long")
 WS_UPGRADE_OUTCOME(FULL,           503, "upgrade_full",           "this edge cannot take this connection now")
 
 WS_UPGRADE_OUTCOME(NO_WEBSOCKET,  0, "upgrade_no_websocket",  "the server does not speak WebSocket here")

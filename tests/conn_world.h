@@ -7,6 +7,7 @@
 #include "base/rand.h"
 #include "edge/conn.h"
 #include "edge/edge_metrics.h"
+#include "edge/limits.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -35,7 +36,8 @@ struct world {
     struct conn_options options;
     enum mode mode;
     char folder[64], certificate[96], key[96];
-    uint32_t tcp, tls; /* listeners */
+    uint32_t tcp, tls, ws, wss; /* listeners */
+    uint32_t origin;            /* what any Origin is known as */
 
     /* What the events told. */
     uint32_t opened, closed;
@@ -115,7 +117,14 @@ static inline void on_closed(void *ctx, struct conn_id id, enum end_reason reaso
         conn_send(world->table, world->other, span_text("it left"));
 }
 
-static const struct conn_events events = {on_opened, on_bytes, on_closed};
+static inline uint32_t on_origin(void *ctx, struct span origin)
+{
+    const struct world *world = ctx;
+    assert_true(origin.len > 0);
+    return world->origin;
+}
+
+static const struct conn_events events = {on_origin, on_opened, on_bytes, on_closed};
 
 /* ---- the world ---- */
 
@@ -126,8 +135,11 @@ static inline void begin(struct world *world)
     world->metrics = metrics_registry_worker(world->registry, "t/0");
     world->table = conn_table_new(world->loop, &world->options, world->metrics, &events, world);
     world->tcp = conn_table_listen(world->table, "tcp://127.0.0.1:0");
-    if (world->options.certs != NULL)
-        world->tls = conn_table_listen(world->table, "tls://127.0.0.1:0");
+    world->ws = conn_table_listen(world->table, "ws://127.0.0.1:0");
+    if (world->options.certs == NULL)
+        return;
+    world->tls = conn_table_listen(world->table, "tls://127.0.0.1:0");
+    world->wss = conn_table_listen(world->table, "wss://127.0.0.1:0");
 }
 
 static inline struct world *make(void)
@@ -141,6 +153,7 @@ static inline struct world *make(void)
                                            .in_bytes_max = 64 * 1024 + 3,
                                            .progress_ms = 10000,
                                            .handshake_ms = 5000,
+                                           .hello_ms = 10000,
                                            .sndbuf_bytes = 0};
     return world;
 }

@@ -104,13 +104,13 @@ struct came {
     uint32_t clear, tls;
 };
 
-static void on_socket(void *ctx, uint32_t listener, bool tls, int fd)
+static void on_socket(void *ctx, const struct acceptor_socket *socket)
 {
-    (void)listener;
     struct came *came = ctx;
-    came->tls += tls;
-    came->clear += !tls;
-    close(fd);
+    assert_int_equal(socket->from.ss_family, AF_INET);
+    came->tls += socket->layers == ACCEPTOR_TLS;
+    came->clear += socket->layers == 0;
+    close(socket->fd);
 }
 
 /* Else their time to shake hands would be over before it is their turn. */
@@ -139,11 +139,72 @@ static void who_cannot_shake_hands_yet_waits_in_the_kernel(void **state)
     acceptor_free(acceptor);
 }
 
+static void an_address_says_what_is_spoken_there(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        uint32_t layers;
+    } cases[] = {
+        {"tcp://127.0.0.1:1", 0},
+        {"tls://127.0.0.1:1", ACCEPTOR_TLS},
+        {"ws://127.0.0.1:1", ACCEPTOR_WS},
+        {"wss://127.0.0.1:1", ACCEPTOR_WS | ACCEPTOR_TLS},
+        {"tcp+proxy://127.0.0.1:1", ACCEPTOR_PROXY},
+        {"tls+proxy://[::1]:1", ACCEPTOR_PROXY | ACCEPTOR_TLS},
+        {"ws+proxy://127.0.0.1:1", ACCEPTOR_PROXY | ACCEPTOR_WS},
+        {"wss+proxy://[::]:65535", ACCEPTOR_PROXY | ACCEPTOR_WS | ACCEPTOR_TLS},
+    };
+    struct acceptor_address address;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_true(acceptor_parse(cases[i].text, &address));
+        assert_int_equal(address.layers, cases[i].layers);
+    }
+    static const char *const bad[] = {"",
+                                      "tcp",
+                                      "tcp+proxy",
+                                      "w://127.0.0.1:1",
+                                      "wsss://127.0.0.1:1",
+                                      "tcp+://127.0.0.1:1",
+                                      "tcp+proxy+proxy://127.0.0.1:1",
+                                      "+proxy://127.0.0.1:1",
+                                      "proxy://127.0.0.1:1",
+                                      "tcp+proxyy://127.0.0.1:1",
+                                      "tcp:/127.0.0.1:1",
+                                      "WS://127.0.0.1:1",
+                                      "ws://127.0.0.1:1/path",
+                                      "http://127.0.0.1:1",
+                                      "ws+tls://127.0.0.1:1"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        if (acceptor_parse(bad[i], &address))
+            fail_msg("taken for an address: %s", bad[i]);
+}
+
+static bool same(const char *a, const char *b)
+{
+    struct acceptor_address first, second;
+    assert_true(acceptor_parse(a, &first) && acceptor_parse(b, &second));
+    return acceptor_same(&first, &second);
+}
+
+static void one_port_has_one_listener_whatever_is_spoken(void **state)
+{
+    (void)state;
+    assert_true(same("tcp://127.0.0.1:7", "ws+proxy://127.0.0.1:7"));
+    assert_true(same("tls://[::1]:7", "wss://[0:0::1]:7"));
+    assert_false(same("tcp://127.0.0.1:7", "tcp://127.0.0.1:8"));
+    assert_false(same("tcp://127.0.0.1:7", "tcp://127.0.0.2:7"));
+    assert_false(same("tcp://0.0.0.0:7", "tcp://[::]:7"));
+    assert_false(same("tcp://127.0.0.1:0", "ws://127.0.0.1:0")); /* two ports of the kernel's */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(the_last_descriptors_are_not_for_clients, set_up_few_descriptors),
         TEST(running_out_of_descriptors_pauses_and_does_not_spin, set_up),
+        cmocka_unit_test(an_address_says_what_is_spoken_there),
+        cmocka_unit_test(one_port_has_one_listener_whatever_is_spoken),
         TEST(who_cannot_shake_hands_yet_waits_in_the_kernel, set_up),
     };
     return cmocka_run_group_tests_name("acceptor", tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /* conn: over real sockets, what one side sends the other side gets, whole and in order, and every
  * conn ends once, for one reason. */
+#include "edge/acceptor.h"
 #include "proto/client.pb-c.h"
 #include "tests/conn_world.h"
 
@@ -529,6 +530,7 @@ static void two_workers_share_a_port(void **state)
 static void knows_an_address_when_it_sees_one(void **state)
 {
     (void)state;
+    struct acceptor_address address;
     const char *good[] = {"tcp://0.0.0.0:7700", "tls://[::]:7701", "tcp://127.0.0.1:0",
                           "tcp://[::1]:65535"};
     const char *bad[] = {"",
@@ -550,9 +552,9 @@ static void knows_an_address_when_it_sees_one(void **state)
                          "tcp://0.0.0.0:000001",
                          "TCP://0.0.0.0:7700"};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
-        assert_true(conn_address_valid(good[i]));
+        assert_true(acceptor_parse(good[i], &address));
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        if (conn_address_valid(bad[i]))
+        if (acceptor_parse(bad[i], &address))
             fail_msg("taken for an address: %s", bad[i]);
 }
 

@@ -234,6 +234,17 @@ static void reconnect_cuts_the_wait_short_and_disturbs_no_connection(void **stat
     go_online(world, 2);
 }
 
+static void says_when_it_tries_again_and_only_while_it_waits_for_that(void **state)
+{
+    struct world *world = *state;
+    assert_int_equal(core_retry_due_ms(world->core), UINT64_MAX);
+    world->random = 900;
+    lose(world);
+    assert_int_equal(core_retry_due_ms(world->core), world->now + 900);
+    pass(world, 900);
+    assert_int_equal(core_retry_due_ms(world->core), UINT64_MAX);
+}
+
 static void a_late_event_of_a_connection_that_was_given_up_is_ignored(void **state)
 {
     struct world *world = *state;
@@ -470,6 +481,7 @@ int main(void)
         ONLINE_CLAIM(the_application_may_reconnect_from_inside_on_state),
         ONLINE_CLAIM(comes_back_once_when_a_lost_login_of_its_own_may_have_replaced_it),
         ONLINE_CLAIM(reconnect_cuts_the_wait_short_and_disturbs_no_connection),
+        ONLINE_CLAIM(says_when_it_tries_again_and_only_while_it_waits_for_that),
         ONLINE_CLAIM(a_late_event_of_a_connection_that_was_given_up_is_ignored),
         ONLINE_CLAIM(pings_when_it_is_quiet_and_gives_up_without_an_answer),
         ONLINE_CLAIM(the_first_heartbeat_comes_at_a_random_part_of_it),
