@@ -14,6 +14,7 @@
  * else does. */
 #define HANDSHAKES_A_TURN 16u
 #define TICK_MS 50u
+#define SHOW_MS 500u
 
 struct conn *conn_find(const struct conn_table *table, struct conn_id id)
 {
@@ -102,6 +103,7 @@ void conn_release(struct conn_table *table, struct conn *conn)
     flush_forget(table, conn);
     if (conn->ws != POOL_NONE)
         pool_give(&table->websocks, conn->ws);
+    table->entering -= conn->opened ? 0 : 1;
     if (conn->entered)
         limits_leave(table->options.limits, conn->address);
     conn->state = CONN_FREE;
@@ -338,6 +340,22 @@ void conn_table_stop_accepting(struct conn_table *table)
 
 /* ---- the table ---- */
 
+static void show_limit(struct conn_table *table, enum limit limit, uint64_t now, uint64_t max)
+{
+    metrics_set(table->metrics, EDGE_METRIC_LIMIT_NOW(limit), now);
+    metrics_set(table->metrics, EDGE_METRIC_LIMIT(limit), max);
+}
+
+static void show_limits(struct conn_table *table)
+{
+    const struct conn_options *options = &table->options;
+    show_limit(table, LIMIT_CONNECTIONS, table->conns.in_use, options->conns_max);
+    show_limit(table, LIMIT_DESCRIPTORS, table->newest_fd, options->fd_max);
+    show_limit(table, LIMIT_HANDSHAKE_MS, table->entering, options->handshake_ms);
+    show_limit(table, LIMIT_OUT_BYTES, flush_longest(table), options->out_bytes_max);
+    show_limit(table, LIMIT_OUT_BYTES_TOTAL, table->out_bytes, options->out_bytes_total);
+}
+
 static void on_tick(void *ctx)
 {
     struct conn_table *table = ctx;
@@ -353,6 +371,10 @@ static void on_tick(void *ctx)
             flush_slow(table, conn);
     }
     flush_tick(table);
+    if (now_ms - table->shown_ms >= SHOW_MS) {
+        table->shown_ms = now_ms;
+        show_limits(table);
+    }
 }
 
 static void copy_proxies(struct conn_table *table, const struct conn_options *options)
@@ -390,7 +412,6 @@ struct conn_table *conn_table_new(struct loop *loop, const struct conn_options *
     assert(table->bytes != NULL);
     table->handshakes_left = HANDSHAKES_A_TURN;
     metrics_set(metrics, EDGE_METRIC_CONNS_LIMIT, options->conns_max);
-    metrics_set(metrics, EDGE_METRIC_LIMIT(LIMIT_OUT_BYTES_TOTAL), options->out_bytes_total);
 
     table->source = loop_source(loop, on_conn_ready, table);
     table->acceptor = acceptor_new(loop, metrics, entry_socket, table);

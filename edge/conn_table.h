@@ -69,6 +69,9 @@ struct conn_table {
     uint32_t source;
     uint32_t last_generation;
     uint32_t handshakes_left; /* in this turn */
+    uint32_t entering;        /* not open yet */
+    uint32_t newest_fd;       /* about how many are in use: the kernel gives the lowest */
+    uint64_t shown_ms;        /* when the limits' gauges were set last */
 
     struct indices touched; /* slots of conns that the end of the turn must look at */
     struct indices slow;    /* slots of conns that were blocked since it was last looked through */
@@ -143,6 +146,8 @@ bool flush_conn(struct conn_table *table, struct conn *conn);
 void flush_slow(struct conn_table *table, struct conn *conn);
 /* About every 50 ms. */
 void flush_tick(struct conn_table *table);
+/* The length of the longest queue that is blocked. */
+uint32_t flush_longest(const struct conn_table *table);
 /* If more waits in all than may, those with the longest queues are closed. */
 void flush_shed(struct conn_table *table);
 /* Writes what still goes, ends the socket. */

@@ -64,6 +64,7 @@ static void open_conn(struct conn_table *table, struct conn *conn, uint32_t orig
     wheel_cancel(table->wheel, &conn->deadline);
     conn->state = CONN_OPEN;
     conn->opened = true;
+    table->entering--;
     table->events->on_opened(table->ctx, conn_id_of(conn), conn->listener, &from);
 }
 
@@ -307,6 +308,7 @@ static struct conn *take_in(struct conn_table *table, const struct acceptor_sock
     conn->generation = table->last_generation;
     conn->slot = slot;
     conn->ws = POOL_NONE;
+    table->entering++;
     conn->stream.fd = socket->fd;
     conn->address = address;
     conn->entered = table->options.limits != NULL && !(socket->layers & ACCEPTOR_PROXY);
@@ -323,6 +325,7 @@ void entry_socket(void *ctx, const struct acceptor_socket *socket)
 {
     struct conn_table *table = ctx;
     metrics_add(table->metrics, EDGE_METRIC_ACCEPTED, 1);
+    table->newest_fd = (uint32_t)socket->fd;
     uint32_t address = LIMITS_NOBODY;
     enum end_reason reason = judge(table, socket, &address);
     struct conn *conn = reason == END_NONE ? take_in(table, socket, address) : NULL;

@@ -127,7 +127,7 @@ static void look_through_slow(struct conn_table *table)
     slow->count = kept;
 }
 
-static uint32_t longest_queue(const struct conn_table *table)
+uint32_t flush_longest(const struct conn_table *table)
 {
     uint32_t longest = 0;
     for (uint32_t i = 0; i < table->slow.count; i++) {
@@ -141,7 +141,6 @@ void flush_tick(struct conn_table *table)
 {
     if (table->slow.count > 2 * table->blocked + 64)
         look_through_slow(table);
-    metrics_set(table->metrics, EDGE_METRIC_LIMIT_NOW(LIMIT_OUT_BYTES_TOTAL), table->out_bytes);
 }
 
 void flush_shed(struct conn_table *table)
@@ -152,7 +151,7 @@ void flush_shed(struct conn_table *table)
     look_through_slow(table);
     uint64_t left = table->out_bytes;
     /* By halves, so that it takes a few walks and not one for each that goes. */
-    for (uint32_t least = longest_queue(table) / 2; left > limit && least > 0; least /= 2) {
+    for (uint32_t least = flush_longest(table) / 2; left > limit && least > 0; least /= 2) {
         for (uint32_t i = 0; i < table->slow.count && left > limit; i++) {
             struct conn *conn = conn_at(table, table->slow.at[i]);
             if (conn->state != CONN_OPEN || buf_len(&conn->out) < least)

@@ -37,7 +37,12 @@ struct world {
     enum mode mode;
     char folder[64], certificate[96], key[96];
     uint32_t tcp, tls, ws, wss; /* listeners */
-    uint32_t origin;            /* what any Origin is known as */
+    /* Those with a PROXY header, if there is a net it may come from. */
+    uint32_t tcp_proxied, ws_proxied, tls_proxied;
+    struct proxy_net net;
+    struct limits_options limits;
+    bool limited;    /* by these */
+    uint32_t origin; /* what any Origin is known as */
 
     /* What the events told. */
     uint32_t opened, closed;
@@ -133,13 +138,22 @@ static inline void begin(struct world *world)
     world->loop = loop_new();
     world->registry = metrics_registry_new(edge_metrics_table(), EDGE_METRICS);
     world->metrics = metrics_registry_worker(world->registry, "t/0");
+    if (world->limited)
+        world->options.limits = limits_new(&world->limits, world->metrics);
+    world->options.proxies = &world->net;
     world->table = conn_table_new(world->loop, &world->options, world->metrics, &events, world);
     world->tcp = conn_table_listen(world->table, "tcp://127.0.0.1:0");
     world->ws = conn_table_listen(world->table, "ws://127.0.0.1:0");
+    if (world->options.proxy_count > 0) {
+        world->tcp_proxied = conn_table_listen(world->table, "tcp+proxy://127.0.0.1:0");
+        world->ws_proxied = conn_table_listen(world->table, "ws+proxy://127.0.0.1:0");
+    }
     if (world->options.certs == NULL)
         return;
     world->tls = conn_table_listen(world->table, "tls://127.0.0.1:0");
     world->wss = conn_table_listen(world->table, "wss://127.0.0.1:0");
+    if (world->options.proxy_count > 0)
+        world->tls_proxied = conn_table_listen(world->table, "tls+proxy://127.0.0.1:0");
 }
 
 static inline struct world *make(void)
@@ -180,6 +194,8 @@ static inline void end(struct world *world)
     assert_int_equal(conn_count(world->table), count(world, EDGE_METRIC_CONNS));
     conn_table_free(world->table);
     loop_free(world->loop);
+    if (world->options.limits != NULL)
+        limits_free(world->options.limits);
     metrics_registry_free(world->registry);
 }
 

@@ -19,9 +19,8 @@ static inline struct certs *load(struct world *world)
     return certs;
 }
 
-static inline int set_up_tls(void **state)
+static inline void begin_tls(struct world *world)
 {
-    struct world *world = make();
     strcpy(world->folder, "/tmp/test_tls.XXXXXX");
     assert_non_null(mkdtemp(world->folder));
     (void)snprintf(world->certificate, sizeof world->certificate, "%s/cert.pem", world->folder);
@@ -29,6 +28,12 @@ static inline int set_up_tls(void **state)
     make_certificate(world->certificate, world->key, &(struct certificate_made){.name = "first"});
     world->options.certs = load(world);
     begin(world);
+}
+
+static inline int set_up_tls(void **state)
+{
+    struct world *world = make();
+    begin_tls(world);
     *state = world;
     return 0;
 }
