@@ -113,7 +113,8 @@ static bool read_header(struct span text, uint8_t kid[KID_MAX], size_t *kid_len)
     const json_t *type = json_object_get(header, "typ");
     bool good =
         span_equal(text_of(header, "alg"), span_text("EdDSA")) &&
-        json_object_get(header, "crit") == NULL && id.len >= 1 && id.len <= KID_MAX &&
+        json_object_get(header, "crit") == NULL && json_object_get(header, "b64") == NULL &&
+        id.len >= 1 && id.len <= KID_MAX &&
         (type == NULL || (json_is_string(type) && strcasecmp(json_string_value(type), "JWT") == 0));
     if (good) {
         memcpy(kid, id.at, id.len);
