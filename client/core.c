@@ -2,6 +2,7 @@
 
 #include "base/arena.h"
 #include "base/left_out.h"
+#include "client/backoff.h"
 #include "client/outbox.h"
 #include "client/seen.h"
 #include "proto/client.pb-c.h"
@@ -75,15 +76,12 @@ static void enter(struct core *core, enum phase phase, uint64_t due_ms)
 
 static void wait_for_next_try(struct core *core)
 {
-    uint64_t ceiling = core->options.reconnect_min_ms;
-    for (uint32_t i = 0; i < core->attempts && ceiling < core->options.reconnect_max_ms; i++)
-        ceiling *= 2;
-    if (ceiling > core->options.reconnect_max_ms)
-        ceiling = core->options.reconnect_max_ms;
+    struct backoff backoff = {core->options.reconnect_min_ms, core->options.reconnect_max_ms};
+    uint64_t wait_ms =
+        backoff_ms(backoff, core->attempts, core->after_ms, core->actions.random(core->ctx));
     if (core->attempts < 32)
         core->attempts++;
-    uint64_t spread = core->after_ms > ceiling ? core->after_ms : ceiling;
-    enter(core, WAITING, core->now_ms + core->after_ms + below(core, spread + 1));
+    enter(core, WAITING, core->now_ms + wait_ms);
 }
 
 /* Another one has logged in with our name, or a login of our own that we had given up; which, shows

@@ -11,9 +11,15 @@
 #include <xxhash.h>
 
 #define SECOND_MS 1000u
-#define SPREAD_MIN_MS 1000u
-#define SPREAD_MAX_MS 59000u
 #define RETRY_MIN_MS 1000u
+#define RETRY_MAX_MS 60000u
+/* Everyone who is told to come again stands in a line that moves as fast as people are taken in,
+ * and is told his turn in it. Clients come after the time told or up to twice that, at random: with
+ * so much of the true time told, a fifth more come than there is room for, and no room stays empty.
+ */
+#define TOLD_PERCENT 58u
+#define CROWD_MAX_US 120000000u
+#define RATE_UNKNOWN 1000u
 /* Of all addresses, so many are looked at in one tick: all of them in 1.6 s. */
 #define SWEEP_PARTS 16u
 #define SWEEP_MIN 256u
@@ -38,9 +44,8 @@ struct limits {
     uint32_t sweep_at;
     uint32_t most_conns, most_accepts, most_logins, most_sends; /* of this round of the sweep */
 
-    uint32_t taken[LIMITS];    /* in this second, by the worker's own limits */
-    uint32_t admitted, turned; /* in this second: taken in, and told to come again */
-    uint32_t spread_ms;
+    uint32_t taken[LIMITS]; /* in this second, by the worker's own limits */
+    uint64_t crowd_us;      /* when all who were told to come again will be in */
 };
 
 static const enum end_reason ends[LIMITS] = {
@@ -91,7 +96,6 @@ struct limits *limits_new(const struct limits_options *options, struct metrics *
     limits->options = *options;
     limits->metrics = metrics;
     limits->checks_left = options->checks_a_turn;
-    limits->spread_ms = SPREAD_MIN_MS;
     limits->accepts = bucket_full(options->accepts, 0);
     limits->handshakes = bucket_full(options->handshakes, 0);
     limits->logins = bucket_full(options->logins, 0);
@@ -143,11 +147,30 @@ enum limits_class limits_class(const struct limits *limits)
 
 /* --- refusing --------------------------------------------------------------------------------- */
 
+/* How many a second it takes in when all come at once. What an overloaded worker will be able to
+ * take nobody knows: half of what it may. */
+static uint32_t rate_of(const struct limits *limits, enum limit limit)
+{
+    const struct limits_options *options = &limits->options;
+    uint32_t per_s = limit == LIMIT_ACCEPTS      ? options->accepts.per_s
+                     : limit == LIMIT_HANDSHAKES ? options->handshakes.per_s
+                     : limit == LIMIT_LOGINS     ? options->logins.per_s
+                     : limit == LIMIT_TICKETS    ? options->tickets.per_s
+                                                 : options->logins.per_s / 2;
+    return per_s != 0 ? per_s : RATE_UNKNOWN;
+}
+
 void limits_refused(struct limits *limits, enum limit limit)
 {
     assert(limit > LIMIT_NONE && limit < LIMITS);
     metrics_add(limits->metrics, EDGE_METRIC_LIMIT_REJECTED(limit), 1);
-    limits->turned += ends[limit] == END_BUSY;
+    if (ends[limit] != END_BUSY)
+        return;
+    uint64_t now_us = limits->now_ms * 1000;
+    if (limits->crowd_us < now_us)
+        limits->crowd_us = now_us;
+    if (limits->crowd_us < now_us + CROWD_MAX_US)
+        limits->crowd_us += 1000000 / rate_of(limits, limit);
 }
 
 static enum limit refuse(struct limits *limits, enum limit limit)
@@ -158,27 +181,10 @@ static enum limit refuse(struct limits *limits, enum limit limit)
 
 uint32_t limits_retry_ms(const struct limits *limits, uint64_t random)
 {
-    return RETRY_MIN_MS + (uint32_t)(random % limits->spread_ms);
-}
-
-/* Those who are told to come again do so within spread_ms. If more of them come than are taken in,
- * then they are told a longer time, until about one and a half times as many come: then all are in
- * as soon as can be, and few ask twice. */
-static void follow_crowd(struct limits *limits)
-{
-    uint64_t fit = limits->admitted + limits->admitted / 2;
-    uint64_t came = (uint64_t)limits->admitted + limits->turned;
-    uint64_t spread_ms = limits->spread_ms;
-    if (limits->turned == 0)
-        spread_ms = spread_ms * 3 / 4;
-    else if (came >= 2 * fit)
-        spread_ms *= 2;
-    else
-        spread_ms = spread_ms * came / fit;
-    if (spread_ms < SPREAD_MIN_MS)
-        spread_ms = SPREAD_MIN_MS;
-    limits->spread_ms = (uint32_t)(spread_ms < SPREAD_MAX_MS ? spread_ms : SPREAD_MAX_MS);
-    limits->admitted = limits->turned = 0;
+    uint64_t now_us = limits->now_ms * 1000;
+    uint64_t ahead_ms = limits->crowd_us > now_us ? (limits->crowd_us - now_us) / 1000 : 0;
+    uint64_t ms = RETRY_MIN_MS + random % RETRY_MIN_MS + ahead_ms * TOLD_PERCENT / 100;
+    return (uint32_t)(ms < RETRY_MAX_MS ? ms : RETRY_MAX_MS);
 }
 
 /* One of the worker's own. */
@@ -340,7 +346,6 @@ void limits_tick(struct limits *limits)
         set_current(limits, rates[i], limits->taken[rates[i]]);
         limits->taken[rates[i]] = 0;
     }
-    follow_crowd(limits);
 }
 
 /* --- the course of a connection --------------------------------------------------------------- */
@@ -400,7 +405,6 @@ enum limit limits_login(struct limits *limits, uint32_t index, enum limits_login
     if (!take(limits, limit, by_ticket ? &limits->tickets : &limits->logins,
               by_ticket ? options->tickets : options->logins))
         return refuse(limits, limit);
-    limits->admitted++;
     return LIMIT_NONE;
 }
 

@@ -68,7 +68,7 @@ void limits_free(struct limits *limits);
 /* A turn begins at this time (monotonic). Any number of times a turn is harmless while the time is
  * the same. */
 void limits_time(struct limits *limits, uint64_t now_ms);
-/* Every 100 ms: forgets idle addresses, sets gauges, follows the size of the crowd. */
+/* Every 100 ms: forgets idle addresses, sets gauges. */
 void limits_tick(struct limits *limits);
 /* What overload (edge/overload.h) says, until it says otherwise. */
 void limits_set_class(struct limits *limits, enum limits_class class);
@@ -95,8 +95,8 @@ MUST_CHECK uint32_t limits_send(struct limits *limits, uint32_t address);
 void limits_refused(struct limits *limits, enum limit limit);
 /* How a client that was refused is told. END_NONE: by a nack. */
 enum end_reason limits_end(enum limit limit);
-/* What to tell it as reconnect_after_ms: spread over as long as the crowd needs at the rate at
- * which it is taken in, 1 s to 60 s. */
+/* What to tell it as reconnect_after_ms: as if all who were refused stood in a line, its turn
+ * there; 1 s to 60 s. */
 uint32_t limits_retry_ms(const struct limits *limits, uint64_t random);
 
 #endif
