@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 
+import fair
 import front_door
 from cluster import Cluster, Failure, Swarm, check, tcp, tls, wait_until
 
@@ -226,7 +227,8 @@ def leaving_daemons_say_goodbye_and_exit_with_0(build):
     swarm.check_verdict()
 
 
-SCENARIOS = [value for names, module in ((globals(), "__main__"), (vars(front_door), "front_door"))
+SCENARIOS = [value for names, module in ((globals(), "__main__"), (vars(front_door), "front_door"),
+                                           (vars(fair), "fair"))
              for value in list(names.values()) if inspect.isgeneratorfunction(value) and value.__module__ == module]
 
 
