@@ -35,6 +35,7 @@ struct rig {
     struct rig_frames to_shard[RIG_SHARDS];
     enum link_sent credited, free; /* what the link says from now on */
     enum token_verdict verdict;
+    struct conn_from from; /* where the next client comes from */
     struct token_claims claims;
 };
 
@@ -224,7 +225,7 @@ static inline struct conn_id rig_open(struct rig *rig, uint32_t place)
     struct conn_id id = {place, ++rig->generation};
     rig->closed[place] = END_NONE;
     rig->to_client[place].begin = rig->to_client[place].end = 0;
-    session_opened(rig->table, id, &(struct conn_from){0});
+    session_opened(rig->table, id, &rig->from);
     return id;
 }
 

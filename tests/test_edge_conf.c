@@ -36,6 +36,8 @@ static void the_defaults_are_right(void **state)
     assert_int_equal(conns.out_bytes_max, 256 * 1024);
     assert_int_equal(conns.progress_ms, 10000);
     assert_int_equal(conns.handshake_ms, 5000);
+    assert_int_equal(conns.hello_ms, sessions.hello_ms);
+    assert_int_equal(conns.out_bytes_total, 1024 * 1024 * 1024);
     struct certs_options certs;
     assert_false(edge_conf_certs(conf, &certs));
     struct limits_options limits = edge_conf_limits(conf);
@@ -84,6 +86,15 @@ static void refuses_what_cannot_be_and_names_the_key(void **state)
         {"tls: {sni: [\"chat.example.org=a.pem\"]}", "tls.sni"},
         {"tls: {sni: [\"=a.pem:b.pem\"]}", "tls.sni"},
         {"tls: {sni: [\"a.*.org=a.pem:b.pem\"]}", "tls.sni"},
+        {"listen: [\"wss://1.2.3.4:7\"]\ntls: {certificate: a}", "tls.certificate"},
+        {"listen: [\"tcp://1.2.3.4:7\", \"ws://1.2.3.4:7\"]", "listen"},
+        {"listen: [\"ws://chat.example.org:7\"]", "listen"},
+        {"listen: [\"ws://1.2.3.4:7/chat\"]", "listen"},
+        {"listen: [\"proxy://1.2.3.4:7\"]", "listen"},
+        {"listen: [\"tcp+proxy://1.2.3.4:7\"]", "proxy.from"},
+        {"proxy: {from: [10.0.0.0/33]}", "proxy.from"},
+        {"proxy: {from: [10.0.0.1/8]}", "proxy.from"},
+        {"proxy: {from: [10.0.0.0/8, balancer]}", "proxy.from"},
         {"ops: {listen: nowhere}", "ops.listen"},
         {"limits: {sends_burst: 10}", "limits.sends_burst"},
         {"overload: {logins: 60}", "overload.logins"},
@@ -98,6 +109,20 @@ static void refuses_what_cannot_be_and_names_the_key(void **state)
         assert_int_equal(error.text[len], ':');
         conf_free(conf);
     }
+}
+
+static void takes_listeners_behind_proxies_that_are_listed(void **state)
+{
+    (void)state;
+    struct conf_error error;
+    struct conf *conf = load("listen: [\"ws+proxy://0.0.0.0:7700\", \"tcp+proxy://[::]:7701\"]\n"
+                             "proxy: {from: [10.0.0.0/8, 192.0.2.7, \"2001:db8::/32\"]}\n");
+    assert_true(edge_conf_check(conf, &error));
+    struct proxy_net nets[EDGE_CONF_PROXIES_MAX];
+    assert_int_equal(edge_conf_proxies(conf, nets), 3);
+    assert_int_equal(nets[0].bits, 96 + 8);
+    assert_int_equal(nets[2].bits, 32);
+    conf_free(conf);
 }
 
 static void takes_several_listeners_of_both_kinds(void **state)
@@ -125,6 +150,7 @@ int main(void)
         cmocka_unit_test(the_defaults_are_right),
         cmocka_unit_test(what_it_prints_it_takes),
         cmocka_unit_test(refuses_what_cannot_be_and_names_the_key),
+        cmocka_unit_test(takes_listeners_behind_proxies_that_are_listed),
         cmocka_unit_test(takes_several_listeners_of_both_kinds),
     };
     return cmocka_run_group_tests_name("edge_conf", tests, NULL, NULL);

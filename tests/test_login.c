@@ -375,6 +375,58 @@ static void users_are_made_on_first_sight_only_where_the_site_is_open(void **sta
     }
 }
 
+static void pages_log_in_to_sites_that_list_their_origin(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(NULL);
+    rig_cluster(rig, 1);
+    assert_int_equal(session_origin(rig->table, span_text("https://a.example")), CONN_ORIGIN_LATER);
+    static const char *const ids[] = {"game", "other"};
+    static const char *const origins[] = {"https://a.example", "https://b.example"};
+    for (uint64_t i = 0; i < 2; i++) {
+        Lahar__Link__V1__Site site = LAHAR__LINK__V1__SITE__INIT;
+        ProtobufCBinaryData origin = unpack_data(span_text(origins[i]));
+        site.id = unpack_data(span_text(ids[i]));
+        site.revision = i + 1;
+        site.n_origins = 1;
+        site.origins = &origin;
+        RIG_ANSWER(rig, 0, site, SITE, &site);
+    }
+    assert_int_equal(session_origin(rig->table, span_text("https://c.example")), 0);
+
+    rig->from.origin = session_origin(rig->table, span_text("https://b.example"));
+    assert_true(rig->from.origin > 0);
+    struct conn_id id = rig_open(rig, 0);
+    rig_hello(rig, id, "phone");
+    rig_expect_error(rig, id, END_ORIGIN_REFUSED);
+    assert_true(rig_nothing_told(rig));
+
+    rig->from.origin = session_origin(rig->table, span_text("https://a.example"));
+    id = rig_open(rig, 1);
+    rig_hello(rig, id, "phone");
+    assert_int_equal(session_at(rig->table, 1)->state, SESSION_RESOLVING);
+    rig_free(rig);
+}
+
+static void what_an_upgrade_took_is_taken_from_the_hello(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(NULL);
+    rig_cluster(rig, 1);
+    uint32_t hello_ms = rig->table->options.hello_ms;
+    rig->from.waited_ms = hello_ms - 1000;
+    struct conn_id id = rig_open(rig, 0);
+    rig_pass(rig, 900);
+    assert_int_equal(rig->closed[0], END_NONE);
+    rig_pass(rig, 200);
+    rig_expect_error(rig, id, END_HELLO_TIMEOUT);
+    rig->from.waited_ms = hello_ms + 5000; /* a loop that was late */
+    id = rig_open(rig, 1);
+    rig_pass(rig, 100);
+    rig_expect_error(rig, id, END_HELLO_TIMEOUT);
+    rig_free(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -392,6 +444,8 @@ int main(void)
         cmocka_unit_test(an_unknown_site_is_asked_for_and_the_login_goes_on),
         cmocka_unit_test(a_site_that_nobody_knows_is_asked_for_once_in_ten_seconds),
         cmocka_unit_test(a_look_up_that_cannot_be_answered_is_busy),
+        cmocka_unit_test(pages_log_in_to_sites_that_list_their_origin),
+        cmocka_unit_test(what_an_upgrade_took_is_taken_from_the_hello),
         cmocka_unit_test(users_are_made_on_first_sight_only_where_the_site_is_open),
     };
     return cmocka_run_group_tests_name("login", tests, NULL, NULL);
