@@ -52,6 +52,7 @@ void announce_digest(struct session_table *table, uint32_t shard)
     digest.count = uplink->count;
     digest.mix = uplink->mix;
     digest.sites_revision = sites_revision(table->sites);
+    digest.tickets_revision = table->ticket_keys.revision;
     frame.frame_case = LAHAR__LINK__V1__LINK_FRAME__FRAME_DIGEST;
     frame.digest = &digest;
     (void)uplink_say(table, shard, &frame);

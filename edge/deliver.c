@@ -19,11 +19,11 @@ static void say_no_session(struct session_table *table, uint32_t shard, uint64_t
 static void say_gap(struct session_table *table, uint32_t shard, struct session *s, uint32_t epoch)
 {
     uint64_t expected = s->dseq_let + 1;
-    bool told = s->gap_place == expected && table->now_ms - s->gap_ms < SESSION_RETRY_MS;
+    bool told = s->gap_place == expected && (uint32_t)table->now_ms - s->gap_ms < SESSION_RETRY_MS;
     if (told && !LEFT_OUT(DAMPING))
         return;
     s->gap_place = expected;
-    s->gap_ms = table->now_ms;
+    s->gap_ms = (uint32_t)table->now_ms;
     Lahar__Link__V1__DeliveryGap gap = LAHAR__LINK__V1__DELIVERY_GAP__INIT;
     Lahar__Link__V1__LinkFrame frame = LAHAR__LINK__V1__LINK_FRAME__INIT;
     gap.gid = s->gid;

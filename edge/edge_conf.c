@@ -89,6 +89,11 @@ static const struct conf_key keys[] = {
      "Time from there until the client's Hello; with WebSocket the upgrade is within it."},
     {"limits.login_ms", CONF_NUMBER, "3000", 100, 60000,
      "Time that the cluster has for a login; then the client is told BUSY."},
+    {"limits.ticket_s", CONF_NUMBER, "86400", 0, 604800,
+     "A client that was here comes back with a ticket instead of a token for so long after its "
+     "last "
+     "login by token; not longer than routers keep a key for (ticket_keys.rotate_s). 0: no tickets "
+     "are given."},
     {"limits.sends_in_flight", CONF_NUMBER, "32", 1, 256,
      "Sends without an answer, for each session; more are told BUSY."},
     {"limits.sends_per_s", CONF_NUMBER, "20", 0, 1000000,
@@ -332,6 +337,7 @@ struct session_options edge_conf_sessions(const struct conf *conf)
         .heartbeat_ms = number(conf, "heartbeat_ms"),
         .hello_ms = number(conf, "limits.hello_ms"),
         .login_ms = number(conf, "limits.login_ms"),
+        .ticket_s = number(conf, "limits.ticket_s"),
         .cut_off_ms = number(conf, "link.cut_off_ms"),
         .sends_in_flight = number(conf, "limits.sends_in_flight"),
         .sends_per_s = number(conf, "limits.sends_per_s"),

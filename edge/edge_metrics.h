@@ -16,6 +16,7 @@ enum edge_metric {
 /* The counters of one end reason, nack reason or token verdict. */
 #define EDGE_METRIC_ENDED(reason) edge_metrics_ended((uint32_t)(reason))
 #define EDGE_METRIC_NACK(reason) ((size_t)EDGE_METRIC_SENDS_NACKED_BUSY + (size_t)(reason)-1)
+#define EDGE_METRIC_TICKET(verdict) ((size_t)EDGE_METRIC_TICKETS_OK + (size_t)(verdict))
 #define EDGE_METRIC_TOKEN(verdict) ((size_t)EDGE_METRIC_TOKENS_OK + (size_t)(verdict))
 
 const struct metric *edge_metrics_table(void);

@@ -35,6 +35,10 @@ EDGE_METRIC(LOGINS,           "lahar_edge_logins_total", "", COUNTER, "Logins co
 EDGE_METRIC(LOGINS_LATE,      "lahar_edge_logins_late_total", "", COUNTER, "Logins given up because a shard did not answer in time.")
 #define TOKEN_VERDICT(name, label) EDGE_METRIC(TOKENS_##name, "lahar_edge_tokens_total", "verdict=\"" label "\"", COUNTER, "Tokens checked, by verdict.")
 #include "edge/token_verdicts.h"
+#define TICKET_VERDICT(name, label) EDGE_METRIC(TICKETS_##name, "lahar_edge_tickets_total", "verdict=\"" label "\"", COUNTER, "Tickets shown by clients, by verdict; too_old: by their owner, after this edge had found them ok.")
+#include "edge/ticket_verdicts.h"
+EDGE_METRIC(LOGINS_PARKED,    "lahar_edge_logins_parked_total", "", COUNTER, "Logins that waited for their token to be checked in a later turn.")
+EDGE_METRIC(RECALLED,         "lahar_edge_recalled_total", "", COUNTER, "Sessions ended because their site takes back what it issued before a time.")
 EDGE_METRIC(SITES,            "lahar_edge_sites_revision", "", GAUGE, "Revision of the site table known.")
 EDGE_METRIC(FRAMES_UNKNOWN,   "lahar_edge_frames_unknown_total", "from=\"client\"", COUNTER, "Frames or fields of unknown type, ignored.")
 EDGE_METRIC(LINK_UNKNOWN,     "lahar_edge_frames_unknown_total", "from=\"shard\"", COUNTER, "Frames or fields of unknown type, ignored.")

@@ -40,6 +40,8 @@ struct session_table *session_table_new(const struct session_options *options,
     table->out = arena_new(ARENA_BYTES_MAX);
     table->sites = sites_new();
     table->shares = share_table_new();
+    table->recall = recall_new();
+    table->waiting_first = table->waiting_last = SESSION_NOWHERE;
     table->chunks = calloc((options->conns_max + CHUNK - 1) / CHUNK, sizeof(struct session *));
     table->uplinks = calloc(options->shards + 1, sizeof *table->uplinks);
     table->scratch = malloc(SCRATCH_BYTES);
@@ -58,7 +60,7 @@ void session_table_free(struct session_table *table)
     if (table == NULL)
         return;
     for (uint32_t place = 0; place < table->places_used; place++)
-        login_forget(session_at(table, place));
+        login_forget(table, session_at(table, place));
     for (uint32_t i = 0; i < table->chunk_count; i++)
         free(table->chunks[i]);
     free(table->chunks);
@@ -68,6 +70,8 @@ void session_table_free(struct session_table *table)
     route_table_free(table->routes);
     sites_free(table->sites);
     share_table_free(table->shares);
+    ticket_keys_forget(&table->ticket_keys);
+    recall_free(table->recall);
     arena_free(table->arena);
     arena_free(table->out);
     wheel_free(table->wheel);
@@ -205,6 +209,7 @@ static void say_pong(struct session_table *table, struct session *s, struct span
 static void say_welcome(struct session_table *table, const struct session *s)
 {
     Lahar__V1__Limits limits = LAHAR__V1__LIMITS__INIT;
+    uint8_t ticket[TICKET_SIZE_MAX];
     Lahar__V1__Welcome welcome = LAHAR__V1__WELCOME__INIT;
     Lahar__V1__ServerFrame frame = LAHAR__V1__SERVER_FRAME__INIT;
     limits.frame_bytes = FRAME_BODY_SIZE_MAX;
@@ -213,6 +218,7 @@ static void say_welcome(struct session_table *table, const struct session *s)
     welcome.proto = 1;
     welcome.gid = s->gid;
     welcome.session = s->session;
+    welcome.ticket = unpack_data(span_of(ticket, login_ticket(table, s, ticket)));
     welcome.heartbeat_ms = table->options.heartbeat_ms;
     welcome.limits = &limits;
     welcome.edge = unpack_data(span_text(table->options.edge_name));
@@ -239,7 +245,7 @@ void session_begin(struct session_table *table, struct session *s)
     session_turns(table, s, SESSION_BOUND);
     struct bucket_rate rate = {table->options.sends_per_s, table->options.sends_burst};
     s->rate = bucket_full(rate, (uint32_t)table->now_ms);
-    s->heard_ms = table->now_ms;
+    s->heard_ms = (uint32_t)table->now_ms;
     map_add(&table->by_session, session_hash(s->gid, s->session), s->place);
     table->bound++;
     announce_begun(table, s);
@@ -266,7 +272,7 @@ static void say_unbind(struct session_table *table, const struct session *s, enu
 static void let_go(struct session_table *table, struct session *s)
 {
     wheel_cancel(table->wheel, &s->timer);
-    login_forget(s);
+    login_forget(table, s);
     quota_leave(table, s);
     if (s->state == SESSION_BOUND) {
         sending_forget(table, s);
@@ -333,7 +339,7 @@ void session_opened(struct session_table *table, struct conn_id id, const struct
                           .origin = from->origin,
                           .address = from->address,
                           .state = SESSION_FRESH,
-                          .heard_ms = table->now_ms,
+                          .heard_ms = (uint32_t)table->now_ms,
                           .sendings = POOL_NONE};
     table->opened++;
     uint32_t hello_ms = table->options.hello_ms;
@@ -399,7 +405,7 @@ size_t session_bytes(struct session_table *table, struct conn_id id, struct span
     struct session *s = of_conn(table, id);
     if (s == NULL || s->state == SESSION_ENDED)
         return bytes.len;
-    s->heard_ms = table->now_ms;
+    s->heard_ms = (uint32_t)table->now_ms;
     struct span input = bytes;
     while (s->state != SESSION_ENDED) {
         size_t size_max = s->state == SESSION_BOUND ? FRAME_BODY_SIZE_MAX : FRAME_HELLO_SIZE_MAX;
@@ -461,9 +467,9 @@ static void deadline(struct session_table *table, struct session *s)
     } else if (s->depart == SESSION_TOLD) {
         session_end(table, s, (enum end_reason)s->ending, false);
     } else if (s->state == SESSION_BOUND) {
-        uint64_t due_ms = s->heard_ms + idle_ms(table);
-        if (due_ms > table->now_ms)
-            session_deadline(table, s, due_ms);
+        uint32_t silent_ms = (uint32_t)table->now_ms - s->heard_ms;
+        if (silent_ms < idle_ms(table))
+            session_deadline(table, s, table->now_ms + idle_ms(table) - silent_ms);
         else
             session_end(table, s, END_IDLE, true);
     } else if (s->state == SESSION_FRESH) {
@@ -517,6 +523,12 @@ static void set_gauges(struct session_table *table)
     metrics_set(table->metrics, EDGE_METRIC_SITES, sites_revision(table->sites));
 }
 
+void session_turn_end(struct session_table *table)
+{
+    if (table->waiting_first != SESSION_NOWHERE)
+        login_go_on(table);
+}
+
 void session_tick(struct session_table *table)
 {
     assert(table->wheel != NULL);
@@ -529,6 +541,8 @@ void session_tick(struct session_table *table)
         deadline(table, (struct session *)(void *)timer);
     }
     uplink_tick(table);
+    recall_tick(table);
+    session_turn_end(table);
     if (table->now_ms >= table->second_ms) {
         table->second_ms = table->now_ms + SESSION_SECOND_MS;
         uplink_second(table);

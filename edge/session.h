@@ -1,8 +1,12 @@
 /* session: what a client may say, what it is told, and what its edge must remember for it.
  *
  *            Hello            Resolved            Bound
- *     FRESH -------> RESOLVING -------> BINDING -------> BOUND        (LOOKUP before, for a site
- * not yet known)
+ *     FRESH -------> RESOLVING -------> BINDING -------> BOUND
+ *
+ * Before that a Hello may be WAITING for its turn, when there are more signatures to check than
+ * limits allow, or in LOOKUP, for a site not yet known. A Hello with a ticket goes from FRESH to
+ * BINDING: it costs neither a signature check nor a Resolve. The owner has the last word on it: it
+ * refuses one that names an older session than the device's last.
  *
  * Pure: the conns, the links, the clock and randomness are the caller's; the simulator runs the
  * same object. One table a worker; a session is named by its conn. Frames of one turn go out
@@ -46,6 +50,7 @@ struct session_options {
     uint32_t heartbeat_ms;             /* 30000; two missed and the session ends */
     uint32_t hello_ms;                 /* 10000 */
     uint32_t login_ms;                 /* 3000 */
+    uint32_t ticket_s;                 /* how long tickets are good; 0: none are given */
     uint32_t cut_off_ms;               /* 15000 */
     uint32_t sends_in_flight;          /* 32 */
     uint32_t sends_per_s, sends_burst; /* per device: 20, 60; 0: no limit */
@@ -85,6 +90,8 @@ void session_link_up(struct session_table *table, uint32_t shard);
 void session_link_frame(struct session_table *table, uint32_t shard, struct span frame);
 void session_link_down(struct session_table *table, uint32_t shard);
 
+/* End of the turn: logins whose turn it is go on. */
+void session_turn_end(struct session_table *table);
 /* About every 100 ms: deadlines, digests, gauges. */
 void session_tick(struct session_table *table);
 

@@ -1,7 +1,7 @@
 /* session_table: what the parts of session share, and nobody else includes.
  *
  *     session.c    the table: opening, closing, deadlines, what a client says
- *     login.c      Hello to Bound
+ *     login.c      Hello to Bound            recall.c     sites that take back what they admitted
  *     sending.c    the sending half           deliver.c    the delivering half
  *     uplink.c     towards shards             announce.c   Owned, rounds, digests
  *     route.c      slot -> shard and epoch   quota.c      limits of sites
@@ -21,11 +21,13 @@
 #include "edge/route.h"
 #include "edge/session.h"
 #include "edge/share.h"
+#include "edge/ticket.h"
 #include "proto/frame.h"
 #include "proto/link.pb-c.h"
 #include "proto/unpack.h"
 
 #define SESSION_CHUNK_SHIFT 8u
+#define SESSION_NOWHERE UINT32_MAX
 #define SESSION_RETRY_MS 1000u       /* a gap that is still there is told again */
 #define SESSION_BUSY_RETRY_MS 500u   /* what BUSY tells */
 #define SESSION_CLOSE_AFTER_MS 1000u /* from Goaway to the end */
@@ -34,6 +36,7 @@
 enum session_state {
     SESSION_FREE,
     SESSION_FRESH,
+    SESSION_WAITING, /* for its turn to have its token checked */
     SESSION_LOOKUP,
     SESSION_RESOLVING,
     SESSION_BINDING,
@@ -45,11 +48,13 @@ enum session_depart { SESSION_STAYS, SESSION_DEPARTS, SESSION_TOLD };
 
 struct session {
     struct wheel_timer timer; /* the one deadline of this state; heartbeats never touch it */
-    uint64_t heard_ms;
-    uint64_t gid, device, session;
+    uint64_t gid, device;
+    uint64_t session;              /* BINDING: the one that its ticket names, or 0 */
     uint64_t dseq_let, dseq_acked; /* in flight to the client: the difference */
-    uint64_t gap_ms, gap_place;    /* when and for which place a gap was told last; 0: none */
-    struct login *login;           /* in LOOKUP only */
+    uint64_t gap_place;            /* for which a gap was told last, at gap_ms; 0: none */
+    struct login *login;           /* in WAITING and LOOKUP only */
+    uint32_t heard_ms, gap_ms;     /* the lowest bits */
+    uint32_t issued_at;            /* s since 1970: the token of the last full login; 0: not yet */
     uint32_t place, generation;    /* the conn's */
     uint32_t origin, address;      /* struct conn_from */
     uint32_t site;                 /* its index; 0: it counts for none yet */
@@ -86,6 +91,9 @@ struct session_table {
     struct arena *out;   /* for one frame that goes out: a peer may have used up the other */
     struct sites *sites;
     struct share_table *shares;
+    struct ticket_keys ticket_keys;
+    uint32_t waiting_first, waiting_last; /* places of those in WAITING; SESSION_NOWHERE: none */
+    struct recall *recall;
     struct session **chunks;
     uint32_t chunk_count, places_used; /* places below this were used at least once */
     uint32_t opened, bound, logging_in;
@@ -172,7 +180,19 @@ void login_bound(struct session_table *table, uint32_t shard, struct span conten
 /* What came back from a shard that does not own its slot. */
 void login_bind_returned(struct session_table *table, struct span content);
 void login_resolve_returned(struct session_table *table, struct span content);
-void login_forget(struct session *s);
+void login_forget(struct session_table *table, struct session *s);
+/* Those that wait have their tokens checked, as many as may. */
+void login_go_on(struct session_table *table);
+/* A ticket for a session that is BOUND; how long it is, 0: none can be given. */
+size_t login_ticket(const struct session_table *table, const struct session *s,
+                    uint8_t out[TICKET_SIZE_MAX]);
+
+/* --- recall.c */
+struct recall *recall_new(void);
+void recall_free(struct recall *recall);
+/* This site's not_before was raised: all its sessions from before end, over a few ticks. */
+void recall_site(struct session_table *table, const struct site *site);
+void recall_tick(struct session_table *table);
 
 /* --- sending.c */
 void sending_send(struct session_table *table, struct session *s, struct span content);

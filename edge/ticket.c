@@ -60,8 +60,8 @@ static const struct ticket_key *sealing_key(const struct ticket_keys *keys, uint
 
 static void make_mac(const struct ticket_key *key, struct span covered, uint8_t mac[MAC_SIZE])
 {
-    int result = crypto_generichash(mac, MAC_SIZE, covered.at, covered.len, key->secret,
-                                    sizeof key->secret);
+    int result =
+        crypto_generichash(mac, MAC_SIZE, covered.at, covered.len, key->secret, sizeof key->secret);
     assert(result == 0);
 }
 

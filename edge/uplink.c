@@ -150,12 +150,27 @@ static void unbind(struct session_table *table, struct span content)
 
 static void take_site(struct session_table *table, struct span content)
 {
-    const Lahar__Link__V1__Site *site =
+    const Lahar__Link__V1__Site *said =
         unpack_message(&lahar__link__v1__site__descriptor, table->arena, content);
-    if (site == NULL || !sites_put(table->sites, site))
+    if (said == NULL || !sites_put(table->sites, said)) {
         session_count_one(table, EDGE_METRIC_LINK_BAD);
-    else
-        quota_site(table, unpack_span(site->id));
+        return;
+    }
+    quota_site(table, unpack_span(said->id));
+    const struct site *site = sites_find(table->sites, unpack_span(said->id));
+    if (site != NULL && site->not_before != 0)
+        recall_site(table, site);
+}
+
+static void take_ticket_keys(struct session_table *table, struct span content)
+{
+    uint64_t before = table->ticket_keys.revision;
+    const Lahar__Link__V1__TicketKeys *said =
+        unpack_message(&lahar__link__v1__ticket_keys__descriptor, table->arena, content);
+    if (said == NULL || !ticket_keys_take(&table->ticket_keys, said))
+        session_count_one(table, EDGE_METRIC_LINK_BAD);
+    else if (table->ticket_keys.revision != before)
+        log_info("ticket_keys", LOG_UNSIGNED("revision", table->ticket_keys.revision));
 }
 
 static void drop_site(struct session_table *table, struct span content)
@@ -271,6 +286,9 @@ void uplink_frame(struct session_table *table, uint32_t shard, struct span frame
         break;
     case LAHAR__LINK__V1__LINK_FRAME__FRAME_SITE_GONE:
         drop_site(table, content);
+        break;
+    case LAHAR__LINK__V1__LINK_FRAME__FRAME_TICKET_KEYS:
+        take_ticket_keys(table, content);
         break;
     case LAHAR__LINK__V1__LINK_FRAME__FRAME_MAP:
         take_map(table, content);

@@ -291,6 +291,7 @@ static void *run(void *ctx)
 static void on_turn_end(void *ctx)
 {
     struct worker *worker = ctx;
+    session_turn_end(worker->sessions);
     link_flush(worker->link);
 }
 

@@ -139,6 +139,7 @@ static inline struct session_options rig_options(void)
                                     .heartbeat_ms = 30000,
                                     .hello_ms = 10000,
                                     .login_ms = 3000,
+                                    .ticket_s = 86400,
                                     .cut_off_ms = 15000,
                                     .sends_in_flight = 32,
                                     .drain_per_s = 10,

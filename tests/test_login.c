@@ -24,24 +24,26 @@ static void refuses_a_bad_hello_with_its_reason(void **state)
     static uint8_t big[3000];
     Lahar__V1__Resume resume = LAHAR__V1__RESUME__INIT;
     Lahar__V1__Hello version = good_hello(), client = good_hello(), no_device = good_hello(),
-                     bad_device = good_hello(), long_device = good_hello(), ticket = good_hello(),
-                     no_token = good_hello(), long_token = good_hello();
+                     bad_device = good_hello(), long_device = good_hello(), both = good_hello(),
+                     ticket = good_hello(), no_token = good_hello(), long_token = good_hello();
     version.proto = 2;
     client.client = unpack_data(span_of(big, 65));
     no_device.device.len = 0;
     bad_device.device = unpack_data(span_text("my phone"));
     long_device.device = unpack_data(span_text("123456789012345678901234567890123"));
-    ticket.resume = &resume;
+    both.resume = ticket.resume = &resume;
+    ticket.token.len = 0;
     no_token.token.len = 0;
     long_token.token = unpack_data(span_of(big, 2049));
     const struct {
         const Lahar__V1__Hello *hello;
         enum end_reason reason;
     } cases[] = {
-        {&version, END_BAD_VERSION},     {&client, END_BAD_FRAME},
-        {&no_device, END_BAD_DEVICE},    {&bad_device, END_BAD_DEVICE},
-        {&long_device, END_BAD_DEVICE},  {&ticket, END_TOKEN_REQUIRED},
-        {&no_token, END_TOKEN_REQUIRED}, {&long_token, END_TOKEN_REFUSED},
+        {&version, END_BAD_VERSION},      {&client, END_BAD_FRAME},
+        {&no_device, END_BAD_DEVICE},     {&bad_device, END_BAD_DEVICE},
+        {&long_device, END_BAD_DEVICE},   {&ticket, END_TOKEN_REQUIRED},
+        {&both, END_BAD_FRAME},           {&no_token, END_TOKEN_REQUIRED},
+        {&long_token, END_TOKEN_REFUSED},
     };
     struct rig *rig = rig_new(NULL);
     rig_cluster(rig, 1);

@@ -63,6 +63,7 @@ void edge_host_start(struct world *world, uint32_t edge)
                                             .heartbeat_ms = 4000,
                                             .hello_ms = 5000,
                                             .login_ms = 3000,
+                                            .ticket_s = 86400,
                                             .cut_off_ms = 8000,
                                             .sends_in_flight = 32,
                                             .sends_per_s = world->seed % 3 == 0 ? 20 : 0,
