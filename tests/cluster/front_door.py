@@ -9,8 +9,8 @@ import subprocess
 import time
 
 from cluster import Cluster, Swarm, bench_result, check, free_ports, tcp, tls, wait_until
-from hostile import (DELIVER, ERROR, GOAWAY, PONG, Dribblers, RawClient, check_gone, client_hello, cpu_seconds, field, fields,
-                     frame, open_descriptors, raise_descriptors, resident, send, source, unverified)
+from hostile import (DELIVER, ERROR, GOAWAY, PONG, PROXY_HEADER, UPGRADE, Dribblers, RawClient, check_gone, client_hello,
+                     cpu_seconds, field, fields, frame, open_descriptors, raise_descriptors, resident, send, source, unverified)
 
 SCALE = float(os.environ.get("LAHAR_SCALE", "1"))
 UNLIMITED = "limits:\n  sends_per_s: 0\n"
@@ -36,11 +36,11 @@ def pid_of(cluster, name):
 # ---- slow ones -----------------------------------------------------------------------------------
 
 def dribblers_are_gone_within_12_s_and_cost_little(build):
-    """A byte every five seconds: of the TLS handshake's first flight, of its second, of the upgrade, of Hello."""
+    """A byte every five seconds: of the TLS handshake's first flight, of its second, of the upgrade, of Hello, of a PROXY header."""
     cluster = Cluster(build, edges=1, edge_lines=UNLIMITED)
     yield cluster
     cluster.start()
-    each = scaled(1250)
+    each = scaled(800)
     users = {"users": 200, "rate": scaled(2000), "warmup": 1}
     servers = tcp(cluster, "e1")
     calm = p99_us(bench_result(cluster.bench("unicast", servers, seconds=4, **users)))
@@ -59,6 +59,10 @@ def dribblers_are_gone_within_12_s_and_cost_little(build):
     crowd.add(each, "within TLS", port, b"\x14\x03\x03\x00\x01\x01\x17\x03\x03\x00\x35" + bytes(53), at_once=first)
     crowd.add(each, "before Hello over TLS", port, begun_hello, tls=unverified())
     crowd.add(each, "before Hello", cluster.tcp_ports["e1"], begun_hello)
+    crowd.add(each, "within the upgrade", cluster.ws_ports["e1"], UPGRADE)
+    crowd.add(each, "before Hello over WebSocket", cluster.ws_ports["e1"], b"?\x82\xfe\x00\xc9\0\0\0\0" + begun_hello,
+              at_once=UPGRADE)  # the first byte's place is the upgrade's
+    crowd.add(each, "within a PROXY header", cluster.proxied_ports["e1"], PROXY_HEADER)
     made = crowd.run(25, look)
     latest = check_gone(made, 12)
     growth = (most[0] - before) / len(made)

@@ -16,6 +16,12 @@ CLASS_CONFIRMED, CLASS_EPHEMERAL = 1, 2
 WELCOME, SEND_ACK, SEND_NACK, DELIVER, PONG, GOAWAY, ERROR = 1, 2, 3, 4, 6, 7, 8
 
 
+UPGRADE = (b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+           b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: lahar.v1\r\n\r\n")
+# Of the PROXY protocol, version 2: the client is 192.0.2.7.
+PROXY_HEADER = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x07\x0a\x00\x00\x01\x30\x39\x1e\x14"
+
+
 def raise_descriptors():
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -15,6 +15,7 @@ import time
 
 import fair
 import front_door
+import websockets
 from cluster import Cluster, Failure, Swarm, check, tcp, tls, wait_until
 
 SCALE = float(os.environ.get("LAHAR_SCALE", "1"))
@@ -228,7 +229,7 @@ def leaving_daemons_say_goodbye_and_exit_with_0(build):
 
 
 SCENARIOS = [value for names, module in ((globals(), "__main__"), (vars(front_door), "front_door"),
-                                           (vars(fair), "fair"))
+                                           (vars(fair), "fair"), (vars(websockets), "websockets"))
              for value in list(names.values()) if inspect.isgeneratorfunction(value) and value.__module__ == module]
 
 
