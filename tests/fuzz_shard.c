@@ -104,7 +104,7 @@ static void bind(struct play *play, uint32_t peer, uint8_t which)
 }
 
 /* As the edge would stamp it, from a session that the script has heard of. */
-static void send(struct play *play, uint32_t peer, uint8_t which)
+static void say_send(struct play *play, uint32_t peer, uint8_t which)
 {
     uint8_t cmid[GID_CMID_SIZE] = {1, which, script_byte(&play->script)};
     uint32_t to = which % GIDS;
@@ -208,7 +208,7 @@ static void step(struct play *play)
         break;
     case 7:
     case 8:
-        send(play, edge, script_byte(&play->script));
+        say_send(play, edge, script_byte(&play->script));
         break;
     case 9:
         received(play, edge);
