@@ -174,39 +174,49 @@ void bed_unbind(struct bed *bed, uint32_t edge, uint64_t gid, uint64_t device, u
 
 /* --- life ------------------------------------------------------------------------------------- */
 
+static void on_random(void *ctx, void *at, size_t len)
+{
+    (void)ctx;
+    rand_bytes(at, len);
+}
+
 static void new_shard(struct bed *bed)
 {
     bed->names[0] = "bench/0";
     bed->registry = metrics_registry_new(router_metrics_table(), ROUTER_METRICS);
     /* As the router has them by default, but for the time in which edges must have announced what
      * was loaded: ours never do. */
-    bed->shard = shard_new(
-        &(struct shard_options){.control = {.prefix = bed->options.prefix,
-                                            .shard_names = bed->names,
-                                            .shards = 1,
-                                            .name = bed->names[0],
-                                            .incarnation = rand_u64() | 1,
-                                            .lease_ms = 3000,
-                                            .renew_ms = 1000},
-                                .flight = {.confirm_ms = 5000,
-                                           .outcome_ms = 60000,
-                                           .retry_ms = 1000,
-                                           .busy_retry_ms = 500,
-                                           .lane_entries_max = 64,
-                                           .lane_bytes_max = 128 * 1024,
-                                           .pending_max = 1000,
-                                           .outcomes_max = 1000,
-                                           .convs_max = 1000,
-                                           .pending_bytes_max = 1024 * 1024},
-                                .devices_max = FLIGHT_DEVICES_MAX,
-                                .announce_ms = 2000,
-                                .likely_ms = 3600000,
-                                .sweep_after_ms = 15000,
-                                .sweep_per_s = 1000,
-                                .identity_cache_max = 100},
-        &(struct shard_actions){
-            .send = on_send, .command = on_command, .map_epoch = on_map_epoch, .renew = on_renew},
-        bed, metrics_registry_worker(bed->registry, bed->names[0]));
+    bed->shard = shard_new(&(struct shard_options){.control = {.prefix = bed->options.prefix,
+                                                               .shard_names = bed->names,
+                                                               .shards = 1,
+                                                               .name = bed->names[0],
+                                                               .incarnation = rand_u64() | 1,
+                                                               .lease_ms = 3000,
+                                                               .renew_ms = 1000},
+                                                   .flight = {.confirm_ms = 5000,
+                                                              .outcome_ms = 60000,
+                                                              .retry_ms = 1000,
+                                                              .busy_retry_ms = 500,
+                                                              .lane_entries_max = 64,
+                                                              .lane_bytes_max = 128 * 1024,
+                                                              .pending_max = 1000,
+                                                              .outcomes_max = 1000,
+                                                              .convs_max = 1000,
+                                                              .pending_bytes_max = 1024 * 1024},
+                                                   .devices_max = FLIGHT_DEVICES_MAX,
+                                                   .announce_ms = 2000,
+                                                   .likely_ms = 3600000,
+                                                   .sweep_after_ms = 15000,
+                                                   .sweep_per_s = 1000,
+                                                   .identity_cache_max = 100,
+                                                   .kicks_max = 100,
+                                                   .ticket_rotate_s = 90000},
+                           &(struct shard_actions){.send = on_send,
+                                                   .command = on_command,
+                                                   .random = on_random,
+                                                   .map_epoch = on_map_epoch,
+                                                   .renew = on_renew},
+                           bed, metrics_registry_worker(bed->registry, bed->names[0]));
 }
 
 static void await_serving(struct bed *bed)

@@ -92,7 +92,7 @@ static const struct conf_key keys[] = {
     {"limits.ticket_s", CONF_NUMBER, "86400", 0, 604800,
      "A client that was here comes back with a ticket instead of a token for so long after its "
      "last "
-     "login by token; not longer than routers keep a key for (ticket_keys.rotate_s). 0: no tickets "
+     "login by token; not longer than routers keep a key for (tickets.rotate_s). 0: no tickets "
      "are given."},
     {"limits.sends_in_flight", CONF_NUMBER, "32", 1, 256,
      "Sends without an answer, for each session; more are told BUSY."},

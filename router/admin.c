@@ -21,19 +21,21 @@ struct waiting {
 struct admin {
     struct sitebook *book;
     struct roster *roster;
+    struct kick *kick;
     struct arena *arena;
     struct admin_actions actions;
     void *ctx;
     struct waiting waiting[WAITING_MAX]; /* for a change; the token is the index */
 };
 
-struct admin *admin_new(struct sitebook *book, struct roster *roster, struct arena *arena,
-                        const struct admin_actions *actions, void *ctx)
+struct admin *admin_new(struct sitebook *book, struct roster *roster, struct kick *kick,
+                        struct arena *arena, const struct admin_actions *actions, void *ctx)
 {
     struct admin *admin = calloc(1, sizeof *admin);
     assert(admin != NULL);
     admin->book = book;
     admin->roster = roster;
+    admin->kick = kick;
     admin->arena = arena;
     admin->actions = *actions;
     admin->ctx = ctx;
@@ -53,14 +55,21 @@ static void reply(struct admin *admin, uint32_t peer, Lahar__Link__V1__AdminRepl
     admin->actions.say(admin->ctx, peer, &frame);
 }
 
-static void finish(struct admin *admin, uint32_t peer, uint64_t req, const char *error)
+void admin_kicked(struct admin *admin, uint32_t peer, uint64_t req, const char *error,
+                  uint64_t kicked)
 {
     Lahar__Link__V1__AdminReply said = LAHAR__LINK__V1__ADMIN_REPLY__INIT;
     said.req = req;
     said.last = true;
+    said.kicked = kicked;
     if (error != NULL)
         said.error = unpack_data(span_text(error));
     reply(admin, peer, &said);
+}
+
+static void finish(struct admin *admin, uint32_t peer, uint64_t req, const char *error)
+{
+    admin_kicked(admin, peer, req, error, 0);
 }
 
 /* A place to wait for the sitebook; WAITING_MAX: told that there is none. */
@@ -177,6 +186,9 @@ void admin_request(struct admin *admin, uint32_t peer, const Lahar__Link__V1__Ad
         break;
     case LAHAR__LINK__V1__ADMIN_REQUEST__WHAT_WHEREIS:
         whereis(admin, peer, request->req, request->whereis);
+        break;
+    case LAHAR__LINK__V1__ADMIN_REQUEST__WHAT_KICK:
+        kick_request(admin->kick, peer, request->req, request->kick);
         break;
     default:
         finish(admin, peer, request->req, "this router does not know that request");

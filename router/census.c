@@ -185,6 +185,12 @@ static void announce_one(struct roster *roster, struct edge *edge,
         roster->counts.refused++;
         return;
     }
+    /* Ended, and its Unbind was lost. */
+    if (said->session <= bars_find(roster->options.bars, said->gid, said->device).session) {
+        roster->counts.refused++;
+        roster_say_unbind(roster, edge, said, END_KICKED);
+        return;
+    }
     roster->counts.announced++;
     struct presence_record *found =
         presence_find(roster->presence, slot, hash, said->gid, said->device);

@@ -231,10 +231,12 @@ static void on_bind(struct shard *shard, uint32_t peer, struct edge *edge, struc
     bound.gid = said->gid;
     bound.device = said->device;
     uint64_t replaced = 0;
+    const struct roster_shown shown = {said->resume, said->issued_at};
     bool user = gid_valid(said->gid) && gid_kind(said->gid) == GID_USER;
-    switch (
-        user ? roster_bind(shard->roster, edge, said->gid, said->device, &bound.session, &replaced)
-             : ROSTER_BUSY) {
+    switch (user && bars_ready(shard->bars)
+                ? roster_bind(shard->roster, edge, said->gid, said->device, &shown, &bound.session,
+                              &replaced)
+                : ROSTER_BUSY) {
     case ROSTER_BOUND:
         bound.status = LAHAR__LINK__V1__BOUND__STATUS__OK;
         break;
@@ -243,6 +245,9 @@ static void on_bind(struct shard *shard, uint32_t peer, struct edge *edge, struc
         break;
     case ROSTER_TOO_MANY:
         bound.status = LAHAR__LINK__V1__BOUND__STATUS__TOO_MANY_DEVICES;
+        break;
+    case ROSTER_TOO_OLD:
+        bound.status = LAHAR__LINK__V1__BOUND__STATUS__TOO_OLD;
         break;
     }
     answer.frame_case = LAHAR__LINK__V1__LINK_FRAME__FRAME_BOUND;
@@ -288,6 +293,7 @@ static bool handle_always(struct shard *shard, uint32_t peer, uint32_t number, s
         bool fresh = census_hello(shard->roster, peer, said->number, unpack_span(said->name));
         if (fresh) {
             push_map(shard, peer);
+            push_ticket_keys(shard, peer);
             push_sites(shard, roster_edge(shard->roster, peer));
         }
         return true;
@@ -353,6 +359,7 @@ static void handle_edge(struct shard *shard, uint32_t peer, struct edge *edge, u
     const Lahar__Link__V1__AnnounceDone *done;
     const Lahar__Link__V1__Digest *digest;
     const Lahar__Link__V1__SiteUse *use;
+    const Lahar__Link__V1__SiteKicked *kicked;
     switch (number) {
     case LAHAR__LINK__V1__LINK_FRAME__FRAME_ANNOUNCE:
         if ((announce = UNPACK(announce)) != NULL)
@@ -367,11 +374,17 @@ static void handle_edge(struct shard *shard, uint32_t peer, struct edge *edge, u
             break;
         census_digest(shard->roster, edge, digest->count, digest->mix);
         push_check_sites(shard, edge, digest->sites_revision);
+        if (digest->tickets_revision < keyring_revision(shard->keyring))
+            push_ticket_keys(shard, peer);
         break;
     case LAHAR__LINK__V1__LINK_FRAME__FRAME_SITE_USE:
         if ((use = UNPACK(site_use)) != NULL &&
             ours(shard, peer, gid_site_slot(unpack_span(use->id)), frame))
             push_share(shard, edge, use);
+        break;
+    case LAHAR__LINK__V1__LINK_FRAME__FRAME_SITE_KICKED:
+        if ((kicked = UNPACK(site_kicked)) != NULL)
+            kick_site_told(shard->kick, unpack_span(kicked->id), kicked->not_before, kicked->count);
         break;
     default:
         handle_session(shard, peer, edge, number, frame, content);

@@ -53,6 +53,20 @@ void push_map_to_all(struct shard *shard)
             push_map(shard, peer);
 }
 
+void push_ticket_keys(struct shard *shard, uint32_t peer)
+{
+    struct span packed = keyring_packed(shard->keyring);
+    if (packed.len > 0)
+        push_packed(shard, peer, LAHAR__LINK__V1__LINK_FRAME__FRAME_TICKET_KEYS, packed);
+}
+
+void push_ticket_keys_to_all(struct shard *shard)
+{
+    for (uint32_t peer = 0; peer < shard->peers_room; peer++)
+        if (roster_edge(shard->roster, peer) != NULL)
+            push_ticket_keys(shard, peer);
+}
+
 static void push_site(struct shard *shard, struct edge *edge, struct span packed, uint64_t revision)
 {
     push_packed(shard, edge->peer, LAHAR__LINK__V1__LINK_FRAME__FRAME_SITE, packed);

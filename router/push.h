@@ -1,4 +1,5 @@
-/* push: what edges and the lahar command are told without asking: the slot map, and the sites. */
+/* push: what edges and the lahar command are told without asking: the slot map, the sites and
+ * the keys of tickets. */
 #ifndef ROUTER_PUSH_H
 #define ROUTER_PUSH_H
 
@@ -12,6 +13,10 @@ void push_who(struct shard *shard, uint32_t peer);
 /* The map, to one or to all that are up. */
 void push_map(struct shard *shard, uint32_t peer);
 void push_map_to_all(struct shard *shard);
+
+/* The keys of tickets, to one edge or to all. */
+void push_ticket_keys(struct shard *shard, uint32_t peer);
+void push_ticket_keys_to_all(struct shard *shard);
 
 /* All sites to one edge; one that changed (packed empty: is gone) to all. */
 void push_sites(struct shard *shard, struct edge *edge);

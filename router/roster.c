@@ -303,13 +303,30 @@ static bool has_room(struct roster *roster, uint64_t hash, uint64_t gid, uint64_
     return others < roster->options.devices_max;
 }
 
+/* A ticket is good for the last session of its device, as far as that is known here, unless the
+ * user was kicked since. Of a token only the time counts. */
+static bool too_old(const struct roster_shown *shown, const struct presence_record *found,
+                    const struct bar *bar)
+{
+    if (shown->issued_at < bar->not_before)
+        return true;
+    return shown->session != 0 &&
+           (shown->session <= bar->session || (found != NULL && found->session > shown->session));
+}
+
 enum roster_bound roster_bind(struct roster *roster, struct edge *edge, uint64_t gid,
-                              uint64_t device, uint64_t *session, uint64_t *replaced)
+                              uint64_t device, const struct roster_shown *shown, uint64_t *session,
+                              uint64_t *replaced)
 {
     uint64_t hash = gid_hash(gid);
     uint32_t slot = presence_slot(hash), epoch = roster->actions.epoch(roster->ctx, slot);
     if (epoch == 0 || roster->state != ROSTER_SERVING || roster->sessions_given[slot] == UINT32_MAX)
         return ROSTER_BUSY;
+    struct bar bar = bars_find(roster->options.bars, gid, device);
+    if (too_old(shown, presence_find(roster->presence, slot, hash, gid, device), &bar)) {
+        roster->counts.too_old++;
+        return ROSTER_TOO_OLD;
+    }
     if (!has_room(roster, hash, gid, device)) {
         roster->counts.too_many++;
         return ROSTER_TOO_MANY;
@@ -326,6 +343,8 @@ enum roster_bound roster_bind(struct roster *roster, struct edge *edge, uint64_t
     /* Epochs begin anew if Redis has lost them; a device's sessions must not. */
     if (found != NULL && old.session >= record.session)
         record.session = old.session + 1;
+    if (bar.session >= record.session)
+        record.session = bar.session + 1;
     roster_put(roster, hash, found != NULL ? &old : NULL, &record);
     roster->counts.bound++;
     if (found != NULL) {
@@ -346,6 +365,27 @@ void roster_begin(struct roster *roster, const struct edge *edge, uint64_t gid, 
     roster->actions.begun(roster->ctx, gid, &begun, replaced);
 }
 
+uint32_t roster_kick(struct roster *roster, uint64_t gid, uint64_t device, uint64_t *last)
+{
+    uint64_t hash = gid_hash(gid);
+    uint32_t slot = presence_slot(hash), kicked = 0;
+    struct presence_record records[RECORDS_MAX];
+    enum roster_worth worth[RECORDS_MAX];
+    size_t count = roster_list(roster, hash, gid, records, worth, RECORDS_MAX);
+    *last = (uint64_t)roster->actions.epoch(roster->ctx, slot) << 32 | roster->sessions_given[slot];
+    for (size_t i = 0; i < count; i++) {
+        if (device != 0 && records[i].device != device)
+            continue;
+        *last = records[i].session > *last ? records[i].session : *last;
+        kicked += worth[i] == ROSTER_LIVE || worth[i] == ROSTER_MAYBE;
+        roster_say_unbind(roster, edges_find(roster->edges, records[i].edge), &records[i],
+                          END_KICKED);
+        roster_drop(roster, hash, &records[i]);
+    }
+    roster->counts.kicked += kicked;
+    return kicked;
+}
+
 /* An edge speaks of a session that it does not hold. */
 static bool refuse(struct roster *roster, const struct edge *edge, uint64_t hash, uint64_t gid,
                    uint64_t session)
@@ -359,8 +399,9 @@ static bool refuse(struct roster *roster, const struct edge *edge, uint64_t hash
     bool newer = false;
     for (size_t i = 0; i < count && i < RECORDS_MAX; i++)
         newer |= records[i].session >= session;
+    bool kicked = session <= bars_find(roster->options.bars, gid, 0).session;
     if (!newer)
-        roster_say_unbind(roster, edge, &of, END_NO_SESSION);
+        roster_say_unbind(roster, edge, &of, kicked ? END_KICKED : END_NO_SESSION);
     return false;
 }
 

@@ -16,6 +16,7 @@
 #include "base/reply.h"
 #include "presence/store.h"
 #include "proto/link.pb-c.h"
+#include "router/bars.h"
 #include "router/edges.h"
 #include "router/flight.h"
 
@@ -28,6 +29,7 @@ struct roster_options {
     uint32_t likely_ms;
     uint32_t sweep_after_ms;
     uint32_t sweep_per_s;
+    const struct bars *bars; /* borrowed */
 };
 
 struct roster_actions {
@@ -46,10 +48,16 @@ struct roster_actions {
 
 enum roster_worth { ROSTER_LIVE, ROSTER_MAYBE, ROSTER_SILENT, ROSTER_GONE };
 
-enum roster_bound { ROSTER_BOUND, ROSTER_BUSY, ROSTER_TOO_MANY };
+enum roster_bound { ROSTER_BOUND, ROSTER_BUSY, ROSTER_TOO_MANY, ROSTER_TOO_OLD };
+
+/* What a client has shown to log in. */
+struct roster_shown {
+    uint64_t session;   /* that its ticket names; 0: a token */
+    uint64_t issued_at; /* s since 1970: the token, or that of the ticket's last full login */
+};
 
 struct roster_counts {
-    uint64_t bound, unbound, replaced, too_many, announced, no_session;
+    uint64_t bound, unbound, replaced, too_many, too_old, announced, no_session, kicked;
     uint64_t refused; /* frames about sessions that the edge does not hold */
     uint64_t swept;   /* records removed because their edge is gone or did not announce them */
     uint64_t rounds, rounds_again;
@@ -83,9 +91,13 @@ const char *roster_edge_name(const struct roster *roster, uint32_t number);
 /* When it is BOUND: tell the edge so, then begin it: what waits for the user must come behind
  * Bound, or the edge knows no such session. */
 enum roster_bound roster_bind(struct roster *roster, struct edge *edge, uint64_t gid,
-                              uint64_t device, uint64_t *session, uint64_t *replaced);
+                              uint64_t device, const struct roster_shown *shown, uint64_t *session,
+                              uint64_t *replaced);
 void roster_begin(struct roster *roster, const struct edge *edge, uint64_t gid, uint64_t device,
                   uint64_t session, uint64_t replaced);
+/* Ends the sessions of a user's device (0: of all): their edges are told KICKED. How many; no
+ * session given so far is above `last`. */
+uint32_t roster_kick(struct roster *roster, uint64_t gid, uint64_t device, uint64_t *last);
 /* These are refused, and false, unless this edge holds the session. */
 bool roster_unbind(struct roster *roster, const struct edge *edge, uint64_t gid, uint64_t device,
                    uint64_t session);

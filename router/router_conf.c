@@ -78,6 +78,12 @@ static const struct conf_key keys[] = {
      "forgotten early."},
     {"limits.identities", CONF_NUMBER, "200000", 1000, 100000000,
      "Identities (site, user) kept in memory, for each shard."},
+    {"limits.kicks", CONF_NUMBER, "100000", 100, 10000000,
+     "Users kicked lately whose older tokens and tickets are refused, for each shard."},
+    {"tickets.rotate_s", CONF_NUMBER, "90000", 600, 1209600,
+     "How often a new key for tickets is made. A key opens tickets for as long again after the "
+     "next one has come, so this should be a little more than tickets are good for "
+     "(limits.ticket_s of the edges)."},
     {"limits.busy_retry_ms", CONF_NUMBER, "500", 10, 60000,
      "After how long someone who was told BUSY may try again."},
     {"ops.listen", CONF_TEXT, "127.0.0.1:9101", 3, 256,

@@ -63,6 +63,8 @@ void router_metrics_roster(struct metrics *metrics, const struct roster *roster)
     SET(UNBOUND, counts->unbound);
     SET(REPLACED, counts->replaced);
     SET(TOO_MANY, counts->too_many);
+    SET(TOO_OLD, counts->too_old);
+    SET(KICKED, counts->kicked);
     SET(ANNOUNCED, counts->announced);
     SET(NO_SESSION, counts->no_session);
     SET(SWEPT, counts->swept);

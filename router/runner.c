@@ -63,6 +63,12 @@ static bool send_command(void *ctx, const struct span *args, size_t count, uint6
     return redis_send(runner->redis, args, count, on_reply, runner, tag);
 }
 
+static void get_random(void *ctx, void *at, size_t len)
+{
+    (void)ctx;
+    rand_bytes(at, len);
+}
+
 static void tell_map_epoch(void *ctx, uint64_t epoch)
 {
     struct runner *runner = ctx;
@@ -174,6 +180,8 @@ static struct shard_options shard_options(const struct runner *runner)
         .sweep_after_ms = number(options, "presence.sweep_after_ms"),
         .sweep_per_s = number(options, "presence.sweep_per_s"),
         .identity_cache_max = number(options, "limits.identities"),
+        .kicks_max = number(options, "limits.kicks"),
+        .ticket_rotate_s = number(options, "tickets.rotate_s"),
     };
 }
 
@@ -188,6 +196,7 @@ struct runner *runner_new(struct link_net *net, const struct runner_options *opt
     runner->shard = shard_new(&of_shard,
                               &(struct shard_actions){.send = send_frame,
                                                       .command = send_command,
+                                                      .random = get_random,
                                                       .map_epoch = tell_map_epoch,
                                                       .renew = renew},
                               runner, options->metrics);

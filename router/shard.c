@@ -12,6 +12,7 @@
 #define ARENA_BYTES (1024u * 1024u)
 #define RESOLVES_MAX 20000u
 #define SECOND_MS 1000u
+#define HOUR_S 3600u /* more than a token lives, and clocks differ */
 
 /* --- commands, each module with its own top byte ---------------------------------------------- */
 
@@ -41,6 +42,16 @@ static bool identity_command(void *ctx, const struct span *args, size_t count, u
 static bool sitebook_command(void *ctx, const struct span *args, size_t count, uint64_t tag)
 {
     return issue(ctx, SHARD_SITEBOOK, args, count, tag);
+}
+
+static bool keyring_command(void *ctx, const struct span *args, size_t count, uint64_t tag)
+{
+    return issue(ctx, SHARD_KEYRING, args, count, tag);
+}
+
+static bool bars_command(void *ctx, const struct span *args, size_t count, uint64_t tag)
+{
+    return issue(ctx, SHARD_BARS, args, count, tag);
 }
 
 static bool roster_command(void *ctx, const struct span *args, size_t count, uint64_t tag)
@@ -102,6 +113,7 @@ static void on_owner(void *ctx)
     }
     metrics_set(shard->metrics, ROUTER_METRIC_SLOTS, slots);
     begin_writing(shard);
+    bars_own(shard->bars, shard->owned);
     roster_own(shard->roster, shard->owned, shard->run_list, make_runs(shard));
 }
 
@@ -136,6 +148,7 @@ static void on_stepped_down(void *ctx)
     metrics_set(shard->metrics, ROUTER_METRIC_SLOTS, 0);
     give_up_flight(shard);
     roster_forget(shard->roster);
+    bars_forget(shard->bars);
     shard->actions.renew(shard->ctx);
 }
 
@@ -144,6 +157,7 @@ static void on_poll(void *ctx, uint64_t next_gid, uint64_t sites_revision)
     struct shard *shard = ctx;
     identity_poll(shard->identity, next_gid);
     sitebook_poll(shard->sitebook, sites_revision);
+    keyring_poll(shard->keyring, shard->wall_ms);
 }
 
 /* --- roster and flight ------------------------------------------------------------------------ */
@@ -245,10 +259,30 @@ static void site_changed(void *ctx, struct span id, struct span packed, uint64_t
     push_site_to_all(ctx, id, packed, revision);
 }
 
-static void site_written(void *ctx, uint64_t token, const char *error)
+static void written(void *ctx, uint64_t token, const char *error)
 {
     struct shard *shard = ctx;
-    admin_written(shard->admin, token, error);
+    if (token >= KICK_TOKENS)
+        kick_written(shard->kick, token, error);
+    else
+        admin_written(shard->admin, token, error);
+}
+
+static void keyring_random(void *ctx, void *at, size_t len)
+{
+    const struct shard *shard = ctx;
+    shard->actions.random(shard->ctx, at, len);
+}
+
+static void keyring_changed(void *ctx)
+{
+    push_ticket_keys_to_all(ctx);
+}
+
+static void kick_done(void *ctx, uint32_t peer, uint64_t req, const char *error, uint64_t kicked)
+{
+    struct shard *shard = ctx;
+    admin_kicked(shard->admin, peer, req, error, kicked);
 }
 
 static bool admin_owns(void *ctx, uint32_t slot)
@@ -276,15 +310,23 @@ static void new_parts(struct shard *shard)
         &(struct identity_actions){identity_command, identity_resolved, may_write, roster_epoch},
         shard);
     shard->shares = shares_new();
-    shard->sitebook = sitebook_new(
-        options->control.prefix,
-        &(struct sitebook_actions){sitebook_command, site_changed, site_written}, shard);
+    shard->sitebook =
+        sitebook_new(options->control.prefix,
+                     &(struct sitebook_actions){sitebook_command, site_changed, written}, shard);
+    shard->keyring = keyring_new(
+        &(struct keyring_options){options->control.prefix, options->ticket_rotate_s},
+        &(struct keyring_actions){keyring_command, keyring_random, keyring_changed}, shard);
+    shard->bars = bars_new(&(struct bars_options){.prefix = options->control.prefix,
+                                                  .bars_max = options->kicks_max,
+                                                  .life_s = 2 * options->ticket_rotate_s + HOUR_S},
+                           &(struct bars_actions){bars_command, may_write, written}, shard);
     shard->roster = roster_new(&(struct roster_options){.prefix = options->control.prefix,
                                                         .devices_max = options->devices_max,
                                                         .announce_ms = options->announce_ms,
                                                         .likely_ms = options->likely_ms,
                                                         .sweep_after_ms = options->sweep_after_ms,
-                                                        .sweep_per_s = options->sweep_per_s},
+                                                        .sweep_per_s = options->sweep_per_s,
+                                                        .bars = shard->bars},
                                &(struct roster_actions){.command = roster_command,
                                                         .epoch = roster_epoch,
                                                         .say = roster_say,
@@ -294,7 +336,9 @@ static void new_parts(struct shard *shard)
                                                         .loaded = roster_loaded},
                                shard);
     new_flight(shard);
-    shard->admin = admin_new(shard->sitebook, shard->roster, shard->arena,
+    shard->kick = kick_new(&(struct kick_parts){shard->sitebook, shard->roster, shard->bars},
+                           &(struct kick_actions){.owns = admin_owns, .done = kick_done}, shard);
+    shard->admin = admin_new(shard->sitebook, shard->roster, shard->kick, shard->arena,
                              &(struct admin_actions){roster_say, admin_owns}, shard);
 }
 
@@ -322,6 +366,9 @@ void shard_free(struct shard *shard)
     if (shard == NULL)
         return;
     admin_free(shard->admin);
+    kick_free(shard->kick);
+    bars_free(shard->bars);
+    keyring_free(shard->keyring);
     flight_free(shard->flight);
     roster_free(shard->roster);
     sitebook_free(shard->sitebook);
@@ -341,6 +388,7 @@ void shard_time(struct shard *shard, uint64_t now_ms, uint64_t wall_ms)
     shard->now_ms = now_ms;
     shard->wall_ms = wall_ms;
     roster_time(shard->roster, now_ms);
+    kick_time(shard->kick, now_ms, wall_ms);
 }
 
 /* --- links ------------------------------------------------------------------------------------ */
@@ -374,6 +422,7 @@ void shard_link_down(struct shard *shard, uint32_t peer)
     assert(peer < shard->peers_room && shard->peers[peer].up);
     shard->peers[peer].up = false;
     admin_link_down(shard->admin, peer);
+    kick_link_down(shard->kick, peer);
     census_link_down(shard->roster, peer);
 }
 
@@ -385,6 +434,7 @@ void shard_redis_up(struct shard *shard)
     functions_begin(functions_command, shard);
     control_up(shard->control, shard->now_ms);
     identity_up(shard->identity);
+    bars_up(shard->bars);
 }
 
 void shard_redis_down(struct shard *shard)
@@ -393,6 +443,7 @@ void shard_redis_down(struct shard *shard)
     shard_count(shard, ROUTER_METRIC_REDIS_DOWNS);
     control_down(shard->control, shard->now_ms);
     identity_down(shard->identity);
+    bars_down(shard->bars);
     roster_redis_down(shard->roster);
 }
 
@@ -412,6 +463,12 @@ void shard_redis_reply(struct shard *shard, uint64_t tag, const struct reply *re
         break;
     case SHARD_SITEBOOK:
         sitebook_reply(shard->sitebook, own, reply);
+        break;
+    case SHARD_KEYRING:
+        keyring_reply(shard->keyring, own, reply);
+        break;
+    case SHARD_BARS:
+        bars_reply(shard->bars, own, reply);
         break;
     case SHARD_ROSTER:
         roster_reply(shard->roster, own, reply);
@@ -436,6 +493,8 @@ static void tell_metrics(struct shard *shard)
     metrics_set(shard->metrics, ROUTER_METRIC_MAY_WRITE,
                 control_may_write(shard->control, shard->now_ms));
     metrics_set(shard->metrics, ROUTER_METRIC_REDIS_UP, shard->redis_up);
+    metrics_set(shard->metrics, ROUTER_METRIC_BARS, bars_count(shard->bars));
+    metrics_set(shard->metrics, ROUTER_METRIC_TICKET_KEYS, keyring_revision(shard->keyring));
     metrics_set(shard->metrics, ROUTER_METRIC_SITES, sitebook_revision(shard->sitebook));
 }
 
@@ -443,6 +502,8 @@ void shard_tick(struct shard *shard)
 {
     control_tick(shard->control, shard->now_ms);
     roster_tick(shard->roster);
+    bars_tick(shard->bars, shard->wall_ms);
+    kick_tick(shard->kick);
     flight_tick(shard->flight, shard->now_ms);
     if (shard->now_ms - shard->second_ms < SECOND_MS)
         return;

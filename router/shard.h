@@ -5,7 +5,8 @@
  *           ---- identity    (site, user) -> GID             ---- presence, store   who is where
  *           ---- sitebook    sites, pushed to edges          ---- flight            CONFIRMED
  *           ---- edges       the edge workers: alive, their announcements, audits
- *           ---- admin       whereis, sites
+ *           ---- keyring     keys of tickets, likewise       ---- bars              not_before
+ *           ---- admin       whereis, sites                  ---- kick              of users, sites
  *
  * Pure: links, Redis, clock and randomness are the caller's; the simulator runs the same object.
  *
@@ -44,11 +45,15 @@ struct shard_options {
     uint32_t sweep_after_ms; /* 15000 */
     uint32_t sweep_per_s;    /* 1000 */
     uint32_t identity_cache_max;
+    uint32_t kicks_max;       /* users kicked lately that are remembered: 100,000 */
+    uint32_t ticket_rotate_s; /* see keyring.h: 90,000 */
 };
 
 struct shard_actions {
     enum link_sent (*send)(void *ctx, uint32_t peer, enum link_kind kind, struct span frame);
     bool (*command)(void *ctx, const struct span *args, size_t count, uint64_t tag);
+    /* Bytes that nobody can guess. */
+    void (*random)(void *ctx, void *at, size_t len);
     /* The map changed: heads tell its epoch from now on. */
     void (*map_epoch)(void *ctx, uint64_t epoch);
     /* Stepped down: the link begins a new incarnation. */

@@ -6,7 +6,10 @@
 #include "proto/frame.h"
 #include "proto/hot.h"
 #include "router/admin.h"
+#include "router/bars.h"
 #include "router/identity.h"
+#include "router/keyring.h"
+#include "router/kick.h"
 #include "router/roster.h"
 #include "router/router_metrics.h"
 #include "router/shard.h"
@@ -21,6 +24,8 @@ enum shard_module {
     SHARD_IDENTITY,
     SHARD_SITEBOOK,
     SHARD_ROSTER,
+    SHARD_KEYRING,
+    SHARD_BARS,
 };
 
 struct shard_peer {
@@ -44,6 +49,9 @@ struct shard {
     struct roster *roster;
     struct flight *flight;
     struct admin *admin;
+    struct keyring *keyring;
+    struct bars *bars;
+    struct kick *kick;
     struct shares *shares;
 
     struct shard_peer *peers; /* by number */

@@ -290,6 +290,22 @@ static void write_site(struct sitebook *book, struct span id, struct span packed
     }
 }
 
+/* What is there; NULL if there is none. It lies in the arena. */
+static Lahar__Link__V1__Site *unpack_known(struct sitebook *book, struct span id)
+{
+    struct span packed = sitebook_find(book, id);
+    arena_reset(book->arena);
+    return packed.len == 0
+               ? NULL
+               : unpack_message(&lahar__link__v1__site__descriptor, book->arena, packed);
+}
+
+static uint64_t not_before_of(struct sitebook *book, struct span id)
+{
+    const Lahar__Link__V1__Site *known = unpack_known(book, id);
+    return known == NULL ? 0 : known->not_before;
+}
+
 void sitebook_put(struct sitebook *book, const Lahar__Link__V1__Site *site, uint64_t token)
 {
     const char *wrong = site_wrong(book, site);
@@ -299,6 +315,9 @@ void sitebook_put(struct sitebook *book, const Lahar__Link__V1__Site *site, uint
     }
     Lahar__Link__V1__Site copy = *site;
     copy.revision = 0; /* Redis gives it */
+    uint64_t not_before = not_before_of(book, unpack_span(site->id));
+    if (copy.not_before < not_before)
+        copy.not_before = not_before;
     copy.base.n_unknown_fields = 0;
     size_t len = lahar__link__v1__site__get_packed_size(&copy);
     if (len > SITE_BYTES_MAX - REVISION_BYTES_MAX) {
@@ -309,6 +328,25 @@ void sitebook_put(struct sitebook *book, const Lahar__Link__V1__Site *site, uint
     assert(packed != NULL);
     lahar__link__v1__site__pack(&copy, packed);
     write_site(book, unpack_span(site->id), span_of(packed, len), token);
+    free(packed);
+}
+
+void sitebook_not_before(struct sitebook *book, struct span id, uint64_t not_before, uint64_t token)
+{
+    Lahar__Link__V1__Site *site = unpack_known(book, id);
+    if (site == NULL) {
+        book->actions.written(book->ctx, token,
+                              book->read ? "there is no such site"
+                                         : "the sites were not read yet; try again");
+        return;
+    }
+    if (site->not_before < not_before)
+        site->not_before = not_before;
+    size_t len = lahar__link__v1__site__get_packed_size(site);
+    uint8_t *packed = malloc(len);
+    assert(packed != NULL);
+    lahar__link__v1__site__pack(site, packed);
+    write_site(book, id, span_of(packed, len), token);
     free(packed);
 }
 

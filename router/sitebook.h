@@ -36,9 +36,12 @@ void sitebook_free(struct sitebook *book);
 void sitebook_poll(struct sitebook *book, uint64_t revision);
 void sitebook_reply(struct sitebook *book, uint64_t tag, const struct reply *reply);
 
-/* Adds or replaces (and counts the revision up); `written` is called once, later or at once. The
- * site must have a valid id and 1 to 8 keys of 32 bytes with a kid of 1 to 64: else `written` names
- * what is wrong. */
+/* Raises the site's not_before; `written` as with sitebook_put. */
+void sitebook_not_before(struct sitebook *book, struct span id, uint64_t not_before,
+                         uint64_t token);
+/* Adds or replaces, but never takes a not_before back (and counts the revision up); `written` is
+ * called once, later or at once. The site must have a valid id and 1 to 8 keys of 32 bytes with a
+ * kid of 1 to 64: else `written` names what is wrong. */
 void sitebook_put(struct sitebook *book, const Lahar__Link__V1__Site *site, uint64_t token);
 void sitebook_remove(struct sitebook *book, struct span id, uint64_t token);
 

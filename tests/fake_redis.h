@@ -255,6 +255,13 @@ static inline const struct reply *fake_call(struct fake_redis *fake,
         free(name.at);
         return fake_make(fake, REPLY_BULK, 0, fake_span(entry->value));
     }
+    if (fake_is(function, "lahar_swap")) {
+        struct span found = held != NULL ? fake_span(held->value) : none;
+        if (!span_equal(found, fake_arg(command, args)))
+            return fake_make(fake, REPLY_BULK, 0, found);
+        fake_set(fake, first, fake_arg(command, args + 1));
+        return fake_make(fake, REPLY_BULK, 0, fake_arg(command, args + 1));
+    }
     if (fake_is(function, "lahar_site")) {
         struct span packed = fake_arg(command, args + 1), revision_key = fake_arg(command, 4);
         int64_t revision = fake_number(fake, revision_key) + 1;

@@ -35,7 +35,7 @@ struct world {
     bool up[PEERS], no_credit[PEERS];
     struct heard heard[FRAMES_MAX];
     uint32_t heard_count;
-    uint32_t renewed;
+    uint32_t renewed, random;
     uint64_t map_epoch;
     struct arena *arena;
 };
@@ -79,6 +79,15 @@ static inline bool world_command(void *ctx, const struct span *args, size_t coun
 static inline void world_map_epoch(void *ctx, uint64_t epoch)
 {
     ((struct world *)ctx)->map_epoch = epoch;
+}
+
+/* Different each time, which is all that a test needs. */
+static inline void world_random(void *ctx, void *at, size_t len)
+{
+    struct world *world = ctx;
+    uint8_t *bytes = at;
+    for (size_t i = 0; i < len; i++)
+        bytes[i] = (uint8_t)(++world->random * 2654435761u >> 24);
 }
 
 static inline void world_renew(void *ctx)
@@ -143,6 +152,8 @@ static inline struct shard_options world_options(void)
         .sweep_after_ms = 15000,
         .sweep_per_s = 1000,
         .identity_cache_max = 100,
+        .kicks_max = 10,
+        .ticket_rotate_s = 90000,
     };
 }
 
@@ -164,7 +175,11 @@ static inline void world_redis_down(struct world *world)
 /* A new process in the place of the old: what it had in memory is gone. */
 static inline void world_begin(struct world *world, uint64_t incarnation)
 {
-    const struct shard_actions actions = {world_send, world_command, world_map_epoch, world_renew};
+    const struct shard_actions actions = {.send = world_send,
+                                          .command = world_command,
+                                          .random = world_random,
+                                          .map_epoch = world_map_epoch,
+                                          .renew = world_renew};
     world->options.control.incarnation = incarnation;
     world->registry = metrics_registry_new(router_metrics_table(), ROUTER_METRICS);
     world->metrics = metrics_registry_worker(world->registry, "r1/0");

@@ -322,17 +322,26 @@ static struct reply *fn_gid(struct fake_redis *redis, const struct span *keys, s
     return reply_text(REPLY_BULK, view(field_of(entry, args[1])->value));
 }
 
+static struct reply *fn_swap(struct fake_redis *redis, const struct span *keys, size_t key_count,
+                             const struct span *args)
+{
+    (void)key_count;
+    bool there = find(redis, keys[0]) != NULL && find(redis, keys[0])->set;
+    struct span found = there ? get_text(redis, keys[0]) : (struct span){0};
+    if (!span_equal(found, args[0]))
+        return reply_text(REPLY_BULK, found);
+    set_text(make(redis, keys[0]), args[1], NEVER);
+    return reply_text(REPLY_BULK, args[1]);
+}
+
 static struct reply *call(struct fake_redis *redis, const struct span *args, size_t count)
 {
     static const struct {
         const char *name;
         struct reply *(*function)(struct fake_redis *, const struct span *, size_t,
                                   const struct span *);
-    } functions[] = {{"lahar_lease", fn_lease},
-                     {"lahar_raise", fn_raise},
-                     {"lahar_keep", fn_keep},
-                     {"lahar_block", fn_block},
-                     {"lahar_gid", fn_gid}};
+    } functions[] = {{"lahar_lease", fn_lease}, {"lahar_raise", fn_raise}, {"lahar_keep", fn_keep},
+                     {"lahar_block", fn_block}, {"lahar_gid", fn_gid},     {"lahar_swap", fn_swap}};
     size_t keys = (size_t)to_number(args[2]);
     assert(keys > 0 && 3 + keys <= count);
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)

@@ -21,6 +21,14 @@ static void on_map_epoch(void *ctx, uint64_t epoch)
     (void)ctx, (void)epoch;
 }
 
+static void on_random(void *ctx, void *at, size_t len)
+{
+    struct shard_host *host = ctx;
+    uint8_t *bytes = at;
+    for (size_t i = 0; i < len; i++)
+        bytes[i] = (uint8_t)world_any(host->world, 256);
+}
+
 /* The link does it at the end of the turn. */
 static void on_renew(void *ctx)
 {
@@ -151,7 +159,9 @@ static struct shard_options options_of(const struct shard_host *host)
                                   .likely_ms = 6000,
                                   .sweep_after_ms = 15000,
                                   .sweep_per_s = 1000,
-                                  .identity_cache_max = 4};
+                                  .identity_cache_max = 4,
+                                  .kicks_max = 100,
+                                  .ticket_rotate_s = 600};
 }
 
 static void set_time(struct shard_host *host)
@@ -169,11 +179,13 @@ void shard_host_start(struct world *world, uint32_t shard)
     host->metrics.values = calloc(ROUTER_METRICS, sizeof *host->metrics.values);
     assert(host->metrics.values != NULL);
     const struct shard_options options = options_of(host);
-    host->shard = shard_new(
-        &options,
-        &(struct shard_actions){
-            .send = on_send, .command = on_command, .map_epoch = on_map_epoch, .renew = on_renew},
-        host, &host->metrics);
+    host->shard = shard_new(&options,
+                            &(struct shard_actions){.send = on_send,
+                                                    .command = on_command,
+                                                    .random = on_random,
+                                                    .map_epoch = on_map_epoch,
+                                                    .renew = on_renew},
+                            host, &host->metrics);
     host->host.running = true;
     host->host.paused_ms = 0;
     host->host.clock_ms = 1000000;
