@@ -212,6 +212,9 @@ static void judge_load(struct worker *worker)
         limits_set_class(worker->limits, (enum limits_class)overload->class);
     }
     link_set_load(worker->link, overload_level(overload));
+    for (enum limit limit = LIMIT_OVERLOAD; limit <= LIMIT_OVERLOAD_SENDS; limit++)
+        metrics_set(worker->options.metrics, EDGE_METRIC_LIMIT_NOW(limit),
+                    overload_level(overload));
     metrics_set(worker->options.metrics, EDGE_METRIC_OVERLOAD, overload_level(overload));
 }
 
@@ -416,6 +419,12 @@ struct worker *worker_new(struct link_net *net, const struct worker_options *opt
     loop_at_turn_end(worker->loop, on_turn_end, worker);
     make_conns(worker);
     make_link(worker, net);
+    metrics_set(worker->options.metrics, EDGE_METRIC_LIMIT(LIMIT_CREDIT),
+                (uint64_t)conf_number(options->conf, "link.window"));
+    metrics_set(worker->options.metrics, EDGE_METRIC_LIMIT(LIMIT_OVERLOAD),
+                worker->overload.thresholds[0]);
+    metrics_set(worker->options.metrics, EDGE_METRIC_LIMIT(LIMIT_OVERLOAD_SENDS),
+                worker->overload.thresholds[2]);
     loop_at_turn_end(worker->loop, on_turn_over, worker);
     loop_every(worker->loop, TICK_MS, on_tick, worker);
     loop_every(worker->loop, SECOND_MS, on_second, worker);

@@ -125,6 +125,7 @@ bool census_hello(struct roster *roster, uint32_t peer, uint32_t number, struct 
     }
     struct edge *edge = edges_make(roster->edges, number, roster->now_ms);
     if (edge == NULL) {
+        roster->counts.strangers++;
         log_error("too_many_edges", LOG_SPAN("edge", name));
         return false;
     }
@@ -171,6 +172,23 @@ static void confirm(struct roster *roster, struct edge *edge, struct presence_re
     roster->actions.begun(roster->ctx, record->gid, &begun, 0);
 }
 
+/* What an edge announces is limited as what it binds: one that has gone wrong, or one that has kept
+ * what others bound elsewhere meanwhile, must not fill a user's place, or our memory. */
+static bool may_have(struct roster *roster, const struct edge *edge, uint64_t hash,
+                     const struct presence_record *said)
+{
+    if (roster_is_full(roster)) {
+        roster_say_unbind(roster, edge, said, END_BUSY);
+        return false;
+    }
+    if (!roster_has_room(roster, hash, said->gid, said->device)) {
+        roster->counts.too_many++;
+        roster_say_unbind(roster, edge, said, END_TOO_MANY_DEVICES);
+        return false;
+    }
+    return true;
+}
+
 static void announce_one(struct roster *roster, struct edge *edge,
                          const struct presence_record *said)
 {
@@ -202,6 +220,8 @@ static void announce_one(struct roster *roster, struct edge *edge,
         roster_say_unbind(roster, edge, said, END_REPLACED);
         return;
     }
+    if (found == NULL && !may_have(roster, edge, hash, said))
+        return;
     struct presence_record old = found != NULL ? *found : (struct presence_record){0};
     roster_put(roster, hash, found != NULL ? &old : NULL, said);
     if (old.session != said->session)

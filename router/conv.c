@@ -173,3 +173,8 @@ void conv_reset(struct conv *conv)
 {
     conv->last = 0;
 }
+
+uint32_t conv_count(const struct conv_table *table)
+{
+    return table->pool.in_use;
+}

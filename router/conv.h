@@ -82,4 +82,6 @@ void conv_seen(struct conv *conv, const struct conv_place *place);
 /* A message that was taken ended undelivered: only `settled` is taken now. */
 void conv_reset(struct conv *conv);
 
+uint32_t conv_count(const struct conv_table *table);
+
 #endif

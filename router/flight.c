@@ -142,6 +142,14 @@ static void remember_in_conv(struct conv *conv, struct outcome *outcome, uint64_
 
 /* ---- how a message ends ---- */
 
+static void decide(struct flight *flight, struct outcome *outcome, enum outcome_state state,
+                   uint64_t now_ms)
+{
+    uint32_t forgotten = outcome_decide(flight->outcomes, outcome, state, now_ms);
+    flight->counts.forgotten_early += forgotten;
+    flight->counts.early_outcomes += forgotten;
+}
+
 static void leave(struct flight *flight, struct message *message, uint64_t now_ms)
 {
     ring_remove(&message->in_conv);
@@ -153,8 +161,7 @@ static void end_delivered(struct flight *flight, struct message *message, uint64
 {
     answer_delivered(flight, message->edge, message->from, message->session, message->cmid,
                      message->mid);
-    flight->counts.forgotten_early +=
-        outcome_decide(flight->outcomes, message->outcome, OUTCOME_DELIVERED, now_ms);
+    decide(flight, message->outcome, OUTCOME_DELIVERED, now_ms);
     leave(flight, message, now_ms);
 }
 
@@ -164,8 +171,7 @@ static void end_one_unanswered(struct flight *flight, struct message *message, u
     answer_refused(flight, message->edge, message->from, message->session, message->cmid, reason,
                    0);
     if (reason == NACK_NO_ANSWER)
-        flight->counts.forgotten_early +=
-            outcome_decide(flight->outcomes, message->outcome, OUTCOME_NO_ANSWER, now_ms);
+        decide(flight, message->outcome, OUTCOME_NO_ANSWER, now_ms);
     else
         outcome_forget(flight->outcomes, message->outcome);
     recipient_clear(flight->recipients, message, now_ms);
@@ -519,6 +525,14 @@ void flight_tick(struct flight *flight, uint64_t now_ms)
         let_go_of_known(conv);
         conv_forget(flight->convs, conv);
     }
+}
+
+struct flight_levels flight_levels(const struct flight *flight)
+{
+    struct flight_levels levels = {.outcomes = outcome_decided(flight->outcomes),
+                                   .convs = conv_count(flight->convs)};
+    recipient_levels(flight->recipients, &levels);
+    return levels;
 }
 
 const struct flight_counts *flight_counts(const struct flight *flight)

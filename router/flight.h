@@ -93,6 +93,14 @@ struct flight_counts {
     uint64_t gaps, gaps_damped;
     uint64_t received_refused; /* for a session or number that is not there */
     uint64_t forgotten_early;
+    uint64_t early_outcomes; /* those of them that were outcomes; the others were conversations */
+    /* BUSY because of a limit: lanes of the recipient, messages, their bytes, an edge's credit. */
+    uint64_t full_lanes, full_pending, full_bytes, full_credit;
+};
+
+/* What counts towards the limits now. */
+struct flight_levels {
+    uint64_t pending, bytes, outcomes, convs, most_unacknowledged;
 };
 
 struct flight *flight_new(const struct flight_options *options,
@@ -128,6 +136,7 @@ bool flight_gap(struct flight *flight, uint32_t edge, uint64_t gid, uint64_t ses
 void flight_tick(struct flight *flight, uint64_t now_ms);
 
 const struct flight_counts *flight_counts(const struct flight *flight);
+struct flight_levels flight_levels(const struct flight *flight);
 /* By walking: messages pending, and lane entries not acknowledged. */
 uint64_t flight_sends_in_flight(const struct flight *flight);
 uint64_t flight_deliveries_in_flight(const struct flight *flight);

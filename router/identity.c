@@ -59,6 +59,7 @@ struct identity {
     struct map known_of;
 
     struct pool pending;
+    uint64_t full;                        /* asked for when there was no room to wait */
     uint32_t waiting_first, waiting_last; /* for a number */
     uint32_t generation;
 
@@ -407,6 +408,7 @@ void identity_resolve(struct identity *identity, uint32_t edge, uint64_t req, st
     }
     uint32_t index = identity->up ? pool_take(&identity->pending) : POOL_NONE;
     if (index == POOL_NONE) {
+        identity->full += identity->up;
         identity->actions.resolved(identity->ctx, edge, req, IDENTITY_BUSY, 0);
         return;
     }
@@ -470,4 +472,10 @@ bool identity_handed_out(const struct identity *identity, uint64_t gid)
 {
     return gid_valid(gid) && gid_kind(gid) == GID_USER && gid >= GID_FIRST_USER &&
            (!identity->polled || gid < identity->next_gid);
+}
+
+void identity_waiting(const struct identity *identity, uint64_t *waiting, uint64_t *refused)
+{
+    *waiting = identity->pending.in_use;
+    *refused = identity->full;
 }

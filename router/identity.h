@@ -60,4 +60,7 @@ void identity_poll(struct identity *identity, uint64_t next_gid);
  * this connection to Redis. */
 bool identity_handed_out(const struct identity *identity, uint64_t gid);
 
+/* Those that wait for Redis, and how many were refused because pending_max did. */
+void identity_waiting(const struct identity *identity, uint64_t *waiting, uint64_t *refused);
+
 #endif

@@ -114,11 +114,15 @@ struct message *recipient_message(struct recipient_table *table, const struct ho
                                   uint64_t sent_at)
 {
     size_t bytes = send->send.body.len;
-    if (table->body_bytes + bytes > table->options.pending_bytes_max)
+    if (table->body_bytes + bytes > table->options.pending_bytes_max) {
+        table->counts->full_bytes++;
         return NULL;
+    }
     uint32_t index = pool_take(&table->messages);
-    if (index == POOL_NONE)
+    if (index == POOL_NONE) {
+        table->counts->full_pending++;
         return NULL;
+    }
     struct message *message = pool_at(&table->messages, index);
     message->index = index;
     message->from = send->from;
@@ -170,8 +174,10 @@ bool recipient_wait(struct recipient_table *table, struct recipient *recipient,
     const struct flight_options *options = &table->options;
     if (recipient->pending_count >= options->lane_entries_max ||
         (recipient->pending_count > 0 &&
-         recipient->pending_bytes + message->bytes > options->lane_bytes_max))
+         recipient->pending_bytes + message->bytes > options->lane_bytes_max)) {
+        table->counts->full_lanes++;
         return false;
+    }
     add_pending(recipient, message);
     return true;
 }
@@ -468,8 +474,11 @@ bool recipient_offer(struct recipient_table *table, struct recipient *recipient,
         lanes[n++] = lane;
         waits |= !lane->live;
     }
-    if (!deliver_by_edge(table, message, lanes, n, taken) && !waits)
+    if (!deliver_by_edge(table, message, lanes, n, taken) && !waits) {
+        table->counts->full_lanes += n == 0;
+        table->counts->full_credit += n > 0;
         return false;
+    }
     add_pending(recipient, message);
     for (size_t i = 0; i < n; i++) {
         enter(table, lanes[i], message, now_ms);
@@ -522,4 +531,22 @@ static uint64_t entries_in(const struct ring *head)
 uint64_t recipient_entries(const struct recipient_table *table)
 {
     return entries_in(&table->moving) + entries_in(&table->waiting) + entries_in(&table->idle);
+}
+
+static uint64_t most_in(const struct ring *head)
+{
+    uint64_t most = 0;
+    for (const struct ring *link = head->next; link != head; link = link->next) {
+        const struct lane *lane = RING_OF((struct ring *)(uintptr_t)link, struct lane, by_time);
+        most = lane->count > most ? lane->count : most;
+    }
+    return most;
+}
+
+void recipient_levels(const struct recipient_table *table, struct flight_levels *levels)
+{
+    uint64_t moving = most_in(&table->moving), waiting = most_in(&table->waiting);
+    levels->pending = table->messages.in_use;
+    levels->bytes = table->body_bytes;
+    levels->most_unacknowledged = moving > waiting ? moving : waiting;
 }

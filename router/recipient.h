@@ -105,5 +105,7 @@ void recipient_tick(struct recipient_table *table, uint64_t now_ms);
 /* By walking. */
 uint64_t recipient_pending(const struct recipient_table *table);
 uint64_t recipient_entries(const struct recipient_table *table);
+/* Its part of them. */
+void recipient_levels(const struct recipient_table *table, struct flight_levels *levels);
 
 #endif

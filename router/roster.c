@@ -5,7 +5,6 @@
 
 #include <stdlib.h>
 
-#define QUEUE_MAX 100000u
 #define COMMANDS_MAX 512u
 #define RETRY_MS 1000u
 /* More than that from tick to tick: we stood still, and what was said meanwhile is not read yet. */
@@ -33,7 +32,7 @@ struct roster *roster_new(const struct roster_options *options,
     roster->presence = presence_new(gid_hash);
     roster->store = store_new(
         &(struct store_options){
-            .prefix = options->prefix, .queue_max = QUEUE_MAX, .commands_max = COMMANDS_MAX},
+            .prefix = options->prefix, .queue_max = ROSTER_QUEUE_MAX, .commands_max = COMMANDS_MAX},
         roster->presence,
         &(struct store_actions){
             .command = store_command, .loaded = store_loaded, .load_done = store_load_done},
@@ -288,7 +287,7 @@ const char *roster_edge_name(const struct roster *roster, uint32_t number)
 /* --- sessions --------------------------------------------------------------------------------- */
 
 /* Whether one more device may connect. What is worth nothing makes room. */
-static bool has_room(struct roster *roster, uint64_t hash, uint64_t gid, uint64_t device)
+bool roster_has_room(struct roster *roster, uint64_t hash, uint64_t gid, uint64_t device)
 {
     struct presence_record records[RECORDS_MAX];
     enum roster_worth worth[RECORDS_MAX];
@@ -314,6 +313,15 @@ static bool too_old(const struct roster_shown *shown, const struct presence_reco
            (shown->session <= bar->session || (found != NULL && found->session > shown->session));
 }
 
+bool roster_is_full(struct roster *roster)
+{
+    uint64_t most = roster->options.sessions_max;
+    if (most == 0 || presence_count(roster->presence) < most)
+        return false;
+    roster->counts.full++;
+    return true;
+}
+
 enum roster_bound roster_bind(struct roster *roster, struct edge *edge, uint64_t gid,
                               uint64_t device, const struct roster_shown *shown, uint64_t *session,
                               uint64_t *replaced)
@@ -327,11 +335,13 @@ enum roster_bound roster_bind(struct roster *roster, struct edge *edge, uint64_t
         roster->counts.too_old++;
         return ROSTER_TOO_OLD;
     }
-    if (!has_room(roster, hash, gid, device)) {
+    if (!roster_has_room(roster, hash, gid, device)) {
         roster->counts.too_many++;
         return ROSTER_TOO_MANY;
     }
     struct presence_record *found = presence_find(roster->presence, slot, hash, gid, device);
+    if (found == NULL && roster_is_full(roster))
+        return ROSTER_BUSY;
     struct presence_record old = found != NULL ? *found : (struct presence_record){0};
     struct presence_record record = {
         .gid = gid,

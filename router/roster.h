@@ -22,9 +22,12 @@
 
 struct roster;
 
+#define ROSTER_QUEUE_MAX 100000u /* writes to Redis that wait */
+
 struct roster_options {
     const char *prefix;
     uint32_t devices_max;
+    uint64_t sessions_max; /* that are recorded; 0: no limit */
     uint32_t announce_ms;
     uint32_t likely_ms;
     uint32_t sweep_after_ms;
@@ -58,8 +61,10 @@ struct roster_shown {
 
 struct roster_counts {
     uint64_t bound, unbound, replaced, too_many, too_old, announced, no_session, kicked;
-    uint64_t refused; /* frames about sessions that the edge does not hold */
-    uint64_t swept;   /* records removed because their edge is gone or did not announce them */
+    uint64_t full;      /* binds and announcements past sessions_max */
+    uint64_t strangers; /* edges past EDGES_MAX */
+    uint64_t refused;   /* frames about sessions that the edge does not hold */
+    uint64_t swept;     /* records removed because their edge is gone or did not announce them */
     uint64_t rounds, rounds_again;
     uint64_t drift;   /* digests that differed from ours */
     uint64_t unowned; /* announced sessions of slots that are not ours */

@@ -42,6 +42,9 @@ static inline bool roster_doubts(const struct edge *edge, const struct presence_
  * of its edge. */
 void roster_put(struct roster *roster, uint64_t hash, const struct presence_record *old,
                 const struct presence_record *record);
+/* Whether one more device of this user may be connected; and one more session recorded. */
+bool roster_has_room(struct roster *roster, uint64_t hash, uint64_t gid, uint64_t device);
+bool roster_is_full(struct roster *roster);
 /* Removes it everywhere; its session has ended. */
 void roster_drop(struct roster *roster, uint64_t hash, const struct presence_record *record);
 enum roster_worth roster_worth_of(const struct roster *roster,

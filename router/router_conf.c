@@ -63,6 +63,9 @@ static const struct conf_key keys[] = {
      "How long outcomes are remembered for repeated sends."},
     {"confirm.retry_ms", CONF_NUMBER, "1000", 100, 60000,
      "A delivery without acknowledgement is sent again after so long."},
+    {"limits.sessions", CONF_NUMBER, "20000000", 0, 1000000000,
+     "Sessions recorded, for each shard, about 60 bytes each; beyond it logins, and sessions that "
+     "edges announce, are told BUSY. 0: no limit."},
     {"limits.devices", CONF_NUMBER, "10", 1, 10, "Devices connected at once, for each user."},
     {"limits.unacknowledged", CONF_NUMBER, "64", 1, 64,
      "Deliveries without acknowledgement, for each session."},
@@ -86,6 +89,9 @@ static const struct conf_key keys[] = {
      "(limits.ticket_s of the edges)."},
     {"limits.busy_retry_ms", CONF_NUMBER, "500", 10, 60000,
      "After how long someone who was told BUSY may try again."},
+    {"overload.turn_ms", CONF_NUMBER, "500", 0, 60000,
+     "A shard is overloaded (level 100) when its turns take so long; half of it is level 50. Told "
+     "to the edges, which refuse newcomers when all shards are. 0: it never is."},
     {"ops.listen", CONF_TEXT, "127.0.0.1:9101", 3, 256,
      "Where /metrics, /healthz, /readyz and /version are served."},
     {"log.level", CONF_TEXT, "info", 4, 5, "debug, info, warn or error. Read again on SIGHUP."},

@@ -83,3 +83,30 @@ void router_metrics_roster(struct metrics *metrics, const struct roster *roster)
     SET(STORE_QUEUED, store->queued);
     SET(STORE_TO_WRITE, store->slots_to_write);
 }
+
+void router_metrics_limits(struct metrics *metrics, const struct router_metrics_sends *sends,
+                           const struct flight_counts *counts, const struct flight_levels *levels,
+                           const struct roster *roster)
+{
+    const struct roster_counts *records = roster_counts(roster);
+    const struct store_counts *store = roster_store_counts(roster);
+    struct roster_edges edges = roster_edges(roster);
+    SET(LIMIT_NOW_SESSIONS, roster_records(roster));
+    SET(LIMIT_REJECTED_SESSIONS, records->full);
+    SET(LIMIT_REJECTED_DEVICES, records->too_many);
+    SET(LIMIT_NOW_UNACKNOWLEDGED, levels->most_unacknowledged);
+    SET(LIMIT_REJECTED_UNACKNOWLEDGED, counts->full_lanes);
+    SET(LIMIT_NOW_PENDING, levels->pending);
+    SET(LIMIT_REJECTED_PENDING, counts->full_pending);
+    SET(LIMIT_NOW_PENDING_BYTES, levels->bytes);
+    SET(LIMIT_REJECTED_PENDING_BYTES, counts->full_bytes);
+    SET(LIMIT_NOW_OUTCOMES, levels->outcomes);
+    SET(LIMIT_REJECTED_OUTCOMES, counts->early_outcomes);
+    SET(LIMIT_NOW_CONVERSATIONS, levels->convs);
+    SET(LIMIT_REJECTED_CONVERSATIONS, counts->forgotten_early - counts->early_outcomes);
+    SET(LIMIT_NOW_STORE_QUEUE, store->queued);
+    SET(LIMIT_REJECTED_STORE_QUEUE, store->dropped);
+    SET(LIMIT_REJECTED_CREDIT, counts->full_credit + sends->shed_credit);
+    SET(LIMIT_NOW_EDGES, edges.up + edges.silent);
+    SET(LIMIT_REJECTED_EDGES, records->strangers);
+}

@@ -27,6 +27,9 @@ const struct metric *router_metrics_table(void);
 void router_metrics_link(struct metrics *metrics, const struct link_counts *counts);
 void router_metrics_ledger(struct metrics *metrics, const struct router_metrics_sends *sends,
                            const struct flight_counts *flight);
+void router_metrics_limits(struct metrics *metrics, const struct router_metrics_sends *sends,
+                           const struct flight_counts *counts, const struct flight_levels *levels,
+                           const struct roster *roster);
 void router_metrics_roster(struct metrics *metrics, const struct roster *roster);
 
 #endif

@@ -78,6 +78,13 @@ ROUTER_METRIC(RESOLVED_BUSY,     "lahar_router_resolved_total", "outcome=\"busy\
 ROUTER_METRIC(RESOLVED_NO_USER,  "lahar_router_resolved_total", "outcome=\"no_user\"", COUNTER, "Identities asked for, by outcome.")
 ROUTER_METRIC(SITES,             "lahar_router_sites_revision", "", GAUGE, "Revision of the site table known.")
 ROUTER_METRIC(SITES_AGAIN,       "lahar_router_sites_pushed_again_total", "", COUNTER, "Times that an edge was behind and got all sites again.")
+ROUTER_METRIC(OVERLOAD,          "lahar_router_overload", "", GAUGE, "How long its turns take, 0 to 100; told to the edges, which refuse logins if it is so of all shards.")
+#define LIMIT(name, label, reason) ROUTER_METRIC(LIMIT_NOW_##name, "lahar_limit_current", "limit=\"" label "\"", GAUGE, "How much of a limit is used now; of a limit for each session, by the one that uses most.")
+#include "router/limit_rows.h"
+#define LIMIT(name, label, reason) ROUTER_METRIC(LIMIT_##name, "lahar_limit", "limit=\"" label "\"", GAUGE, "The limit; 0: there is none.")
+#include "router/limit_rows.h"
+#define LIMIT(name, label, reason) ROUTER_METRIC(LIMIT_REJECTED_##name, "lahar_limit_rejected_total", "limit=\"" label "\",reason=\"" reason "\"", COUNTER, "What was refused, dropped or forgotten because of a limit.")
+#include "router/limit_rows.h"
 #define LINK_COUNT(name, help) ROUTER_METRIC(LINK_##name, "lahar_link_" #name "_total", "", COUNTER, help)
 #include "proto/link_counts.h"
 // clang-format on

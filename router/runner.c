@@ -1,6 +1,7 @@
 #include "router/runner.h"
 
 #include "base/log.h"
+#include "base/overload.h"
 #include "base/rand.h"
 #include "base/redis.h"
 #include "router/router_metrics.h"
@@ -23,6 +24,8 @@ struct runner {
     struct link *link;
     struct redis *redis;
     struct shard *shard;
+    struct overload overload;
+    uint64_t felt_us; /* when overload was judged last */
     uint64_t incarnation;
     uint64_t leaving_ms; /* 0: not */
     atomic_bool leave;
@@ -120,10 +123,29 @@ static void on_redis_down(void *ctx, const char *why)
     shard_redis_down(runner->shard);
 }
 
+static void judge_load(struct runner *runner)
+{
+    uint64_t now_us = loop_now_us(runner->loop);
+    struct overload_signal turns = {overload_turns_us(&runner->overload, now_us - runner->felt_us),
+                                    (uint64_t)number(&runner->options, "overload.turn_ms") * 1000};
+    runner->felt_us = now_us;
+    (void)overload_feed(&runner->overload, &turns, 1);
+    uint32_t level = overload_level(&runner->overload);
+    link_set_load(runner->link, level);
+    metrics_set(runner->options.metrics, ROUTER_METRIC_OVERLOAD, level);
+}
+
+static void on_turn_over(void *ctx)
+{
+    struct runner *runner = ctx;
+    overload_turn(&runner->overload, loop_spent_us(runner->loop));
+}
+
 static void on_tick(void *ctx)
 {
     struct runner *runner = ctx;
     set_time(runner);
+    judge_load(runner);
     shard_tick(runner->shard);
     if (!atomic_load_explicit(&runner->leave, memory_order_relaxed))
         return;
@@ -175,6 +197,7 @@ static struct shard_options shard_options(const struct runner *runner)
                    .pending_bytes_max =
                        (uint64_t)conf_number(options->conf, "limits.pending_bytes")},
         .devices_max = number(options, "limits.devices"),
+        .sessions_max = number(options, "limits.sessions"),
         .announce_ms = number(options, "presence.announce_ms"),
         .likely_ms = number(options, "presence.likely_ms"),
         .sweep_after_ms = number(options, "presence.sweep_after_ms"),
@@ -222,6 +245,9 @@ struct runner *runner_new(struct link_net *net, const struct runner_options *opt
         &(struct link_events){
             .on_up = on_link_up, .on_frame = on_link_frame, .on_down = on_link_down},
         runner);
+    metrics_set(options->metrics, ROUTER_METRIC_LIMIT_CREDIT,
+                (uint64_t)conf_number(options->conf, "link.window"));
+    loop_at_turn_end(runner->loop, on_turn_over, runner);
     link_fault_drop_every(runner->link, number(options, "link.fault_drop_every"));
     set_time(runner);
     link_bind(runner->link, options->endpoint);

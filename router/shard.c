@@ -322,6 +322,7 @@ static void new_parts(struct shard *shard)
                            &(struct bars_actions){bars_command, may_write, written}, shard);
     shard->roster = roster_new(&(struct roster_options){.prefix = options->control.prefix,
                                                         .devices_max = options->devices_max,
+                                                        .sessions_max = options->sessions_max,
                                                         .announce_ms = options->announce_ms,
                                                         .likely_ms = options->likely_ms,
                                                         .sweep_after_ms = options->sweep_after_ms,
@@ -480,6 +481,24 @@ void shard_redis_reply(struct shard *shard, uint64_t tag, const struct reply *re
 
 /* --- time ------------------------------------------------------------------------------------- */
 
+static void show_limits(struct shard *shard)
+{
+    const struct shard_options *options = &shard->options;
+#define SHOW(name, value) metrics_set(shard->metrics, ROUTER_METRIC_LIMIT_##name, value)
+    SHOW(SESSIONS, options->sessions_max);
+    SHOW(DEVICES, options->devices_max);
+    SHOW(UNACKNOWLEDGED, options->flight.lane_entries_max);
+    SHOW(PENDING, options->flight.pending_max);
+    SHOW(PENDING_BYTES, options->flight.pending_bytes_max);
+    SHOW(OUTCOMES, options->flight.outcomes_max);
+    SHOW(CONVERSATIONS, options->flight.convs_max);
+    SHOW(RESOLVES, RESOLVES_MAX);
+    SHOW(STORE_QUEUE, ROSTER_QUEUE_MAX);
+    SHOW(EDGES, EDGES_MAX);
+    SHOW(SITES_SHARED, SHARES_SITES_MAX);
+#undef SHOW
+}
+
 static void tell_metrics(struct shard *shard)
 {
     struct flight_counts counts = shard->flight_past;
@@ -488,6 +507,16 @@ static void tell_metrics(struct shard *shard)
     shard->sends.deliveries_in_flight = flight_deliveries_in_flight(shard->flight);
     router_metrics_ledger(shard->metrics, &shard->sends, &counts);
     router_metrics_roster(shard->metrics, shard->roster);
+    struct flight_levels levels = flight_levels(shard->flight);
+    router_metrics_limits(shard->metrics, &shard->sends, &counts, &levels, shard->roster);
+    show_limits(shard);
+    uint64_t waiting, refused;
+    identity_waiting(shard->identity, &waiting, &refused);
+    metrics_set(shard->metrics, ROUTER_METRIC_LIMIT_NOW_RESOLVES, waiting);
+    metrics_set(shard->metrics, ROUTER_METRIC_LIMIT_REJECTED_RESOLVES, refused);
+    metrics_set(shard->metrics, ROUTER_METRIC_LIMIT_NOW_SITES_SHARED, shares_sites(shard->shares));
+    metrics_set(shard->metrics, ROUTER_METRIC_LIMIT_REJECTED_SITES_SHARED,
+                shares_refused(shard->shares));
     metrics_set(shard->metrics, ROUTER_METRIC_OWNER, control_not_ready(shard->control) == NULL);
     metrics_set(shard->metrics, ROUTER_METRIC_SERVING, shard->serving);
     metrics_set(shard->metrics, ROUTER_METRIC_MAY_WRITE,

@@ -40,6 +40,7 @@ struct shard_options {
     struct control_options control;
     struct flight_options flight;
     uint32_t devices_max;    /* 10 */
+    uint64_t sessions_max;   /* 0: no limit */
     uint32_t announce_ms;    /* 2000 */
     uint32_t likely_ms;      /* 6000 */
     uint32_t sweep_after_ms; /* 15000 */

@@ -29,6 +29,7 @@ struct site {
 struct shares {
     struct pool sites;
     struct map by_id;
+    uint64_t refused;
     uint64_t *sorted; /* room for one of each edge */
 };
 
@@ -67,6 +68,11 @@ void shares_free(struct shares *shares)
     pool_free(&shares->sites);
     free(shares->sorted);
     free(shares);
+}
+
+uint64_t shares_refused(const struct shares *shares)
+{
+    return shares->refused;
 }
 
 uint32_t shares_sites(const struct shares *shares)
@@ -189,8 +195,10 @@ bool shares_use(struct shares *shares, struct span id, const struct shares_amoun
 {
     struct site *site = find_or_add(shares, id, now_ms);
     struct edge_use *edge = site == NULL ? NULL : edge_of(site, number);
-    if (edge == NULL)
+    if (edge == NULL) {
+        shares->refused++;
         return false;
+    }
     edge->use = *use;
     edge->heard_ms = now_ms;
     bool listening = now_ms - site->first_ms < SHARES_LISTEN_MS;

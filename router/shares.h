@@ -53,6 +53,8 @@ MUST_CHECK bool shares_use(struct shares *shares, struct span site,
 /* About once a second: forgets edges that are silent, and sites without edges. */
 void shares_tick(struct shares *shares, uint64_t now_ms);
 
+/* How often a use was not answered because there are too many. */
+uint64_t shares_refused(const struct shares *shares);
 uint32_t shares_sites(const struct shares *shares);
 
 #endif

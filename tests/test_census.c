@@ -1,5 +1,7 @@
 /* census: edges come, announce, fall silent, say what they hold; and what that makes of the
  * records. */
+#include "router/roster_table.h"
+#include "router/shard_table.h"
 #include "tests/shard_world.h"
 
 static struct world world;
@@ -394,6 +396,51 @@ static void announced_sessions_of_other_shards_count_but_are_not_taken(void **st
     assert_int_equal(world_round(&world, 0), 0);
 }
 
+/* The reason of the next Unbind to it; 0: there is none. */
+static uint32_t unbound(uint32_t peer)
+{
+    const Lahar__Link__V1__Unbind *unbind = TAKE(&world, peer, UNBIND, unbind);
+    return unbind == NULL ? 0 : unbind->reason;
+}
+
+static void an_edge_may_announce_as_many_devices_of_a_user_as_may_be_connected(void **state)
+{
+    (void)state;
+    uint64_t gid = world_gid(0);
+    struct said said[30];
+    for (uint32_t i = 0; i < 30; i++)
+        said[i] = (struct said){gid, i + 1, 11 + i, 0};
+    world_edge(&world, 0, 3, said, 10);
+    assert_int_equal(unbound(0), 0);
+    assert_int_equal(online(gid), 10);
+    world_edge(&world, 1, 4, said + 10, 20);
+    for (uint32_t i = 0; i < 20; i++)
+        assert_int_equal(unbound(1), END_TOO_MANY_DEVICES);
+    assert_int_equal(online(gid), 10);
+    assert_int_equal(world_metric(&world, ROUTER_METRIC_RECORDS), 10);
+    assert_int_equal(world_metric(&world, ROUTER_METRIC_LIMIT_REJECTED_DEVICES), 20);
+}
+
+static void a_shard_records_as_many_sessions_as_it_may_announced_or_bound(void **state)
+{
+    (void)state;
+    world.shard->roster->options.sessions_max = 3;
+    struct said said[4];
+    for (uint32_t i = 0; i < 4; i++)
+        said[i] = (struct said){world_gid(i), 1, 11, 0};
+    world_edge(&world, 0, 3, said, 2);
+    assert_true(world_bind(&world, 0, world_gid(2), 1) != 0);
+    assert_int_equal(world_bind(&world, 0, world_gid(3), 1), 0);
+    world_edge(&world, 1, 4, said + 3, 1);
+    assert_int_equal(unbound(1), END_BUSY);
+    assert_int_equal(world_metric(&world, ROUTER_METRIC_LIMIT_NOW_SESSIONS), 3);
+    assert_int_equal(world_metric(&world, ROUTER_METRIC_LIMIT_REJECTED_SESSIONS), 2);
+    assert_true(world_bind(&world, 0, world_gid(2), 1) != 0); /* the same device again */
+    SAY(&world, 0, UNBIND, unbind, Unbind, BASE(unbind), .gid = said[0].gid, .device = 1,
+        .session = 11);
+    assert_true(world_bind(&world, 0, world_gid(3), 1) != 0);
+}
+
 static void another_edge_with_a_number_that_is_taken_is_not_let_in(void **state)
 {
     (void)state;
@@ -434,6 +481,8 @@ int main(void)
         WORLD(logins_that_go_on_are_no_drift_for_half_a_minute),
         WORLD(audits_are_not_more_often_than_every_ten_seconds),
         WORLD(announced_sessions_of_other_shards_count_but_are_not_taken),
+        WORLD(an_edge_may_announce_as_many_devices_of_a_user_as_may_be_connected),
+        WORLD(a_shard_records_as_many_sessions_as_it_may_announced_or_bound),
         WORLD(another_edge_with_a_number_that_is_taken_is_not_let_in),
     };
     return cmocka_run_group_tests_name("census", tests, NULL, NULL);
