@@ -6,6 +6,8 @@
 #include <errno.h>
 
 #define NOTICE_BYTES_MAX WS_UPGRADE_ANSWER_SIZE_MAX
+/* A client's half of a handshake has some hundred bytes, with keys of the days to come 2 KiB. */
+#define HANDSHAKE_BYTES_MAX 16384u
 #define RECONNECT_MS 5000u /* what who is turned away is told */
 
 /* ---- turning away ---- */
@@ -180,6 +182,14 @@ static void read_upgrade(struct conn_table *table, struct conn *conn)
 
 /* ---- TLS ---- */
 
+/* OpenSSL would keep a first message of 128 KiB, and room for as much again. */
+static bool takes_too_much(const struct conn_table *table, struct conn *conn)
+{
+    size_t shaken = conn->shaken + tls_fetched(table->tls);
+    conn->shaken = (uint16_t)(shaken < UINT16_MAX ? shaken : UINT16_MAX);
+    return shaken > HANDSHAKE_BYTES_MAX;
+}
+
 static void shake_hands(struct conn_table *table, struct conn *conn)
 {
     if (table->handshakes_left == 0)
@@ -188,6 +198,8 @@ static void shake_hands(struct conn_table *table, struct conn *conn)
     bool http = acceptor_layers(table->acceptor, conn->listener) & ACCEPTOR_WS;
     enum tls_status status = tls_handshake(table->tls, conn->stream.tls, conn->stream.fd, http);
     conn->stream.reading_writes = status == TLS_WANT_WRITE;
+    if (takes_too_much(table, conn) && status == TLS_WANT_READ)
+        status = TLS_FAILED;
     switch (status) {
     case TLS_OK:
         metrics_add(table->metrics, EDGE_METRIC_HANDSHAKES, 1);

@@ -26,6 +26,7 @@ struct tls {
     int fd;
     bool http; /* see tls_handshake */
     int fetches_left;
+    size_t fetched;
     int error;    /* errno of the socket, 0 at its end, or NO_ERROR */
     bool moved;   /* the socket took something */
     bool drained; /* the socket had less than was asked for */
@@ -55,6 +56,7 @@ static int on_bio_read(BIO *bio, char *bytes, int len)
     }
     tls->fetches_left--;
     ssize_t got = recv(tls->fd, bytes, (size_t)len, 0);
+    tls->fetched += got > 0 ? (size_t)got : 0;
     tls->drained = got < len && (got >= 0 || errno == EAGAIN);
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         BIO_set_retry_read(bio);
@@ -197,6 +199,7 @@ static void begin(struct tls *tls, int fd)
 {
     tls->fd = fd;
     tls->fetches_left = FETCHES_MAX;
+    tls->fetched = 0;
     tls->error = NO_ERROR;
     tls->moved = tls->drained = false;
     /* SSL_get_error would take what somebody else left there for ours. */
@@ -232,6 +235,11 @@ enum tls_status tls_handshake(struct tls *tls, struct ssl_st *stream, int fd, bo
     tls->http = http;
     int result = SSL_do_handshake(stream);
     return result == 1 ? TLS_OK : judge(tls, stream, result);
+}
+
+size_t tls_fetched(const struct tls *tls)
+{
+    return tls->fetched;
 }
 
 enum tls_status tls_read(struct tls *tls, struct ssl_st *stream, int fd, uint8_t *at, size_t *got,

@@ -45,6 +45,8 @@ void tls_free_stream(struct ssl_st *stream);
 /* TLS_OK: the handshake is done. `http`: what follows is HTTP/1.1, and who offers application
  * protocols (ALPN, RFC 7301) must offer that; otherwise what it offers is ignored. */
 MUST_CHECK enum tls_status tls_handshake(struct tls *tls, struct ssl_st *stream, int fd, bool http);
+/* How many bytes the last call of any stream took from its socket. */
+size_t tls_fetched(const struct tls *tls);
 
 /* Reads into `at`, which has room for TLS_READ_MAX, and sets `got`, whatever the status. Afterwards
  * nothing is held back in the stream that the socket's readiness would not tell of. `drained`: nor

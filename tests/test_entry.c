@@ -150,6 +150,25 @@ static void tls_begins_right_behind_the_header(void **state)
     hang_up(&client);
 }
 
+/* A message of 128 KiB that never ends, as OpenSSL would take it. */
+static void a_handshake_has_16_kib_and_not_one_more(void **state)
+{
+    struct world *world = *state;
+    struct client client = dial_tls(world);
+    uint8_t record[5 + 8192] = {0x16, 3, 1, 0x20, 0, 1, 1, 0xff, 0xff};
+    say_bytes(client.fd, HEADER, HEADER_LEN);
+    say_bytes(client.fd, record, sizeof record);
+    memset(record + 5, 'x', 4);
+    say_bytes(client.fd, record, sizeof record - 10);
+    turns(world, 5);
+    assert_int_equal(conn_count(world->table), 1);
+    assert_int_equal(count(world, EDGE_METRIC_CLOSED_TLS_FAILED), 0);
+    say_bytes(client.fd, record, 1);
+    AWAIT(world, conn_count(world->table) == 0);
+    assert_int_equal(count(world, EDGE_METRIC_CLOSED_TLS_FAILED), 1);
+    hang_up(&client);
+}
+
 /* ---- limits ---- */
 
 static int set_up_limited(void **state)
@@ -220,6 +239,7 @@ int main(void)
         TEST(only_listed_addresses_may_be_proxies, set_up_elsewhere),
         TEST(a_websocket_may_be_behind_a_proxy, set_up),
         TEST(tls_begins_right_behind_the_header, set_up_tls_proxied),
+        TEST(a_handshake_has_16_kib_and_not_one_more, set_up_tls_proxied),
         TEST(an_address_has_so_many_connections_and_not_one_more, set_up_limited),
         TEST(behind_a_proxy_the_clients_address_counts_not_the_proxys, set_up_limited),
     };
