@@ -85,6 +85,9 @@ static void on_reply(struct ask *ask, const Lahar__Link__V1__AdminReply *reply)
     if (reply->req != ask->request.req)
         return;
     if (reply->error.len > 0) {
+        if (reply->kicked > 0)
+            fprintf(stderr, "lahar: %llu sessions were ended, but\n",
+                    (unsigned long long)reply->kicked);
         fprintf(stderr, "lahar: %.*s\n", (int)reply->error.len, (const char *)reply->error.data);
         ask->exit = CLI_REFUSED;
         ask->done = true;
@@ -94,6 +97,8 @@ static void on_reply(struct ask *ask, const Lahar__Link__V1__AdminReply *reply)
         print_site(reply->sites[i]);
     for (size_t i = 0; i < reply->n_sessions; i++, ask->answers++)
         print_whereabouts(reply->sessions[i], ask);
+    if (ask->request.what_case == LAHAR__LINK__V1__ADMIN_REQUEST__WHAT_KICK)
+        printf("{\"kicked\":%llu}\n", (unsigned long long)reply->kicked);
     if (reply->last) {
         ask->exit = CLI_OK;
         ask->done = true;
@@ -282,6 +287,43 @@ int admin_whereis(const struct conf *conf, int argc, char **argv)
     ask.request.whereis = ask.gid;
     int exit = run(&ask, conf);
     return exit == CLI_OK && ask.answers == 0 ? CLI_NOT_FOUND : exit;
+}
+
+static bool read_kick(Lahar__Link__V1__Kick *kick, int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"device", required_argument, NULL, 'd'},
+        {"site", required_argument, NULL, 's'},
+        {NULL, 0, NULL, 0},
+    };
+    int option;
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (option == 's' && *optarg != '\0')
+            kick->site = unpack_data(span_text(optarg));
+        else if (option == 'd' && gid_device_valid(span_text(optarg)))
+            kick->device = gid_device_hash(span_text(optarg));
+        else
+            return false;
+    }
+    if (kick->site.len > 0)
+        return optind == argc && kick->device == 0;
+    return optind + 1 == argc && gid_parse(span_text(argv[optind]), &kick->gid) &&
+           gid_kind(kick->gid) == GID_USER;
+}
+
+int admin_kick(const struct conf *conf, int argc, char **argv)
+{
+    Lahar__Link__V1__Kick kick = LAHAR__LINK__V1__KICK__INIT;
+    struct ask ask = {.request = LAHAR__LINK__V1__ADMIN_REQUEST__INIT};
+    if (!read_kick(&kick, argc, argv)) {
+        fprintf(stderr, "usage: lahar kick GID [--device NAME] | kick --site SITE\n");
+        return CLI_USAGE;
+    }
+    ask.gid = kick.gid;
+    ask.to_owner = kick.gid != 0;
+    ask.request.what_case = LAHAR__LINK__V1__ADMIN_REQUEST__WHAT_KICK;
+    ask.request.kick = &kick;
+    return run(&ask, conf);
 }
 
 static int site_list(const struct conf *conf)

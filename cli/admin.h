@@ -5,6 +5,7 @@
 #include "cli/cli_conf.h"
 
 int admin_site(const struct conf *conf, int argc, char **argv);
+int admin_kick(const struct conf *conf, int argc, char **argv);
 int admin_whereis(const struct conf *conf, int argc, char **argv);
 
 #endif

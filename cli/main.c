@@ -38,6 +38,7 @@ static const struct command {
     {"listen", talk_listen, "listen                print what comes, one JSON object a line"},
     {"token", talk_token, "token                 make a site token and print it"},
     {"whereis", admin_whereis, "whereis GID           where a user is connected"},
+    {"kick", admin_kick, "kick GID|--site SITE  end sessions, and what was issued before"},
     {"site", admin_site, "site add|list|remove  the tenants whose tokens are accepted"},
     {"keygen", keygen, "keygen link|site|tls  make keys and certificates"},
 };
@@ -57,6 +58,7 @@ static void print_help(FILE *out)
         "  --count N, --seconds S    listen: stop after so many messages, or so long\n"
         "  --lifetime S, --kid KID   token: how long it is good, and its key's id\n"
         "site add ID --key [KID=]FILE.pub [--name NAME] [--origin URL] [--closed]\n"
+        "kick GID [--device NAME] | kick --site SITE\n"
         "keygen link DIR | site DIR SITE | tls DIR NAME...\n\n"
         "  --config FILE     settings (YAML); or LAHAR_CLI_CONFIG, else defaults and "
         "LAHAR_CLI_...\n"

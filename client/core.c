@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #define TOKEN_SIZE_MAX 2048u
+#define TICKET_SIZE_MAX 256u /* today's have at most 128 */
 #define STEADY_MS 10000u /* a connection that lasted so long was a good one: jitter begins anew */
 #define UNPACK_SIZE_MAX (256u * 1024u)
 
@@ -47,6 +48,8 @@ struct core {
     uint32_t end_reason; /* told by the server for this connection, or 0 */
     const char *why, *why_text;
     char edge[65];
+    size_t ticket_len; /* 0: none */
+    uint8_t ticket[TICKET_SIZE_MAX];
 };
 
 /* ---- states ---- */
@@ -93,6 +96,30 @@ static bool replaced_by_ourselves(struct core *core)
     return ours;
 }
 
+static void keep_ticket(struct core *core, struct span ticket)
+{
+    if (ticket.len > sizeof core->ticket)
+        ticket.len = 0; /* it is not of a kind that we know */
+    if (ticket.len == 0 && core->ticket_len == 0)
+        return;
+    core->ticket_len = ticket.len;
+    if (ticket.len > 0)
+        memcpy(core->ticket, ticket.at, ticket.len);
+    if (core->actions.on_ticket != NULL)
+        core->actions.on_ticket(core->ctx, ticket);
+}
+
+/* Whatever does not say that we may come back as we are says that the ticket is worth nothing. To
+ * show a token instead is not another try at the same. */
+static void judge_ticket(struct core *core)
+{
+    if (core->end_reason == 0 || reasons_end_next(core->end_reason) == END_NEXT_BACK)
+        return;
+    if (core->ticket_len > 0 && core->end_reason == END_TOKEN_REQUIRED)
+        core->attempts = 0;
+    keep_ticket(core, (struct span){0});
+}
+
 /* The connection is over; what follows depends on what the server said of it. */
 static void ended(struct core *core, const char *why, const char *why_text)
 {
@@ -111,6 +138,7 @@ static void ended(struct core *core, const char *why, const char *why_text)
         core->why = reasons_end_label(core->end_reason);
         core->why_text = reasons_end_text(core->end_reason);
     }
+    judge_ticket(core);
     bool away = core->end_reason && reasons_end_next(core->end_reason) == END_NEXT_AWAY;
     if (away && !replaced_by_ourselves(core))
         enter(core, AWAY, UINT64_MAX);
@@ -157,8 +185,9 @@ static void send_frame(struct core *core, const Lahar__V1__ClientFrame *frame)
 static void send_hello(struct core *core)
 {
     char token[TOKEN_SIZE_MAX];
-    size_t len = core->actions.token(core->ctx, token, sizeof token);
-    if (len == 0 || len > sizeof token) {
+    bool by_ticket = core->ticket_len > 0;
+    size_t len = by_ticket ? 0 : core->actions.token(core->ctx, token, sizeof token);
+    if (!by_ticket && (len == 0 || len > sizeof token)) {
         core->actions.disconnect(core->ctx);
         core->why = "no_token";
         core->why_text = "the application has no token to log in with";
@@ -169,6 +198,9 @@ static void send_hello(struct core *core)
     hello.proto = 1;
     hello.client = unpack_data(span_text(core->client));
     hello.token = unpack_data(span_of(token, len));
+    Lahar__V1__Resume resume = LAHAR__V1__RESUME__INIT;
+    resume.ticket = unpack_data(span_of(core->ticket, core->ticket_len));
+    hello.resume = by_ticket ? &resume : NULL;
     hello.device = unpack_data(span_text(core->device));
     Lahar__V1__ClientFrame frame = LAHAR__V1__CLIENT_FRAME__INIT;
     frame.frame_case = LAHAR__V1__CLIENT_FRAME__FRAME_HELLO;
@@ -224,6 +256,7 @@ static bool on_welcome(struct core *core, const Lahar__V1__Welcome *welcome)
     if (len)
         memcpy(core->edge, welcome->edge.data, len);
     core->edge[len] = 0;
+    keep_ticket(core, unpack_span(welcome->ticket));
     outbox_open(core->outbox, core->now_ms);
     /* The first heartbeat at a random part of it: those who log in together would beat together. */
     enter(core, ONLINE, core->now_ms + 1 + below(core, core->heartbeat_ms));
@@ -362,6 +395,9 @@ struct core *core_new(const struct core_options *options, const struct core_acti
     core->client = strdup(options->client ? options->client : "");
     seen_init(&core->seen);
     core->why = core->why_text = "";
+    core->ticket_len = options->ticket.len <= sizeof core->ticket ? options->ticket.len : 0;
+    if (core->ticket_len > 0)
+        memcpy(core->ticket, options->ticket.at, core->ticket_len);
     core->outbox = outbox_new(
         &(struct outbox_options){.sends_max = options->sends_max,
                                  .retry_ms = options->retry_ms,

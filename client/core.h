@@ -3,6 +3,8 @@
  *
  *     WAITING --connect due--> CONNECTING --transport open--> LOGIN (Hello) --Welcome--> ONLINE
  *        ^------------------------- any loss -------------------------------------------'
+ *     A Hello shows the ticket of the last Welcome, if there is one: a token is asked for only when
+ *     there is none, or it is no longer good (any end whose reason does not say "come back").
  *     AWAY: after an end whose reason says so (proto/end_reasons.h); but REPLACED soon after a
  * login that was never answered may be that one's doing: then it comes back, once
  *
@@ -25,6 +27,7 @@ struct core;
 
 struct core_options {
     const char *device, *client;
+    struct span ticket; /* from an earlier life; may be empty */
     uint32_t sends_max, send_timeout_ms, connect_timeout_ms;
     uint32_t reconnect_min_ms, reconnect_max_ms;
     uint32_t retry_ms; /* 2000 */
@@ -43,6 +46,8 @@ struct core_actions {
     void (*on_state)(void *ctx, enum lahar_state state);
     void (*on_message)(void *ctx, const struct lahar_message *message);
     void (*on_outcome)(void *ctx, const struct lahar_result_of_send *result);
+    /* The ticket for coming back; empty: the last one is no longer good. May be NULL. */
+    void (*on_ticket)(void *ctx, struct span ticket);
 };
 
 struct core *core_new(const struct core_options *options, const struct core_actions *actions,

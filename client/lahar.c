@@ -22,6 +22,7 @@ struct lahar {
     struct core *core;
     struct transport *transport;
     size_t (*token)(void *context, char *out, size_t room);
+    void (*on_ticket)(void *context, struct lahar *lahar, const void *ticket, size_t size);
     void (*on_state)(void *context, struct lahar *lahar, enum lahar_state state);
     void (*on_message)(void *context, struct lahar *lahar, const struct lahar_message *message);
     void (*on_outcome)(void *context, struct lahar *lahar,
@@ -85,6 +86,13 @@ static size_t ask_token(void *ctx, char *out, size_t room)
 {
     struct lahar *lahar = ctx;
     return lahar->token(lahar->context, out, room);
+}
+
+static void tell_ticket(void *ctx, struct span ticket)
+{
+    struct lahar *lahar = ctx;
+    if (lahar->on_ticket)
+        lahar->on_ticket(lahar->context, lahar, ticket.at, ticket.len);
 }
 
 static void tell_state(void *ctx, enum lahar_state state)
@@ -151,6 +159,7 @@ static struct core *make_core(struct lahar *lahar, const struct lahar_options *o
     const struct core_options core_options = {
         .device = options->device,
         .client = options->client,
+        .ticket = span_of(options->ticket, options->ticket_size),
         .sends_max = or_default(options->sends_max, 1024),
         .send_timeout_ms = or_default(options->send_timeout_ms, 30000),
         .connect_timeout_ms = or_default(options->connect_timeout_ms, 10000),
@@ -168,6 +177,7 @@ static struct core *make_core(struct lahar *lahar, const struct lahar_options *o
         .on_state = tell_state,
         .on_message = tell_message,
         .on_outcome = tell_outcome,
+        .on_ticket = tell_ticket,
     };
     return core_new(&core_options, &actions, lahar, now_ms());
 }
@@ -199,6 +209,7 @@ struct lahar *lahar_new(const struct lahar_options *options, const char **why)
     if (!lahar)
         return NULL;
     lahar->token = options->token;
+    lahar->on_ticket = options->on_ticket;
     lahar->on_state = options->on_state;
     lahar->on_message = options->on_message;
     lahar->on_outcome = options->on_outcome;

@@ -117,9 +117,18 @@ struct lahar_options {
     const char *ca_file;
     bool tls_insecure; /* do not check the certificate: for trials only */
 
-    /* Asked at each login: writes a fresh token of at most `room` bytes and returns its length; 0:
-     * none can be had, stay away. */
+    /* Asked at each login without a ticket: writes a fresh token of at most `room` bytes and
+     * returns its length; 0: none can be had, stay away. */
     size_t (*token)(void *context, char *out, size_t room);
+
+    /* A ticket lets the library come back without a token, on any server of the cluster, for about
+     * a day after the last login by token. It keeps the last one itself; a program that wants to
+     * come back so after its own restart stores what on_ticket (may be NULL) tells last, and gives
+     * it here then (size 0: none). It is as secret as a token, and good for this user and device
+     * only; size 0 tells that the last one is no longer good. */
+    void (*on_ticket)(void *context, struct lahar *lahar, const void *ticket, size_t size);
+    const void *ticket;
+    size_t ticket_size;
 
     /* All may be NULL. None may call lahar_free, lahar_process or lahar_run. */
     void (*on_state)(void *context, struct lahar *lahar, enum lahar_state state);

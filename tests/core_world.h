@@ -30,6 +30,9 @@ struct world {
     uint64_t random; /* what the next call gives; then it grows */
     uint32_t connects, disconnects, tokens;
     bool no_room, no_token;
+    const char *gives_ticket, *begins_with_ticket; /* NULL: none */
+    char ticket[300];                              /* as told last */
+    uint32_t tickets_told;
     /* What the server heard of this connection. */
     uint8_t bytes[1u << 20];
     size_t bytes_len;
@@ -135,11 +138,20 @@ static inline void on_outcome(void *ctx, const struct lahar_result_of_send *resu
     }
 }
 
+static inline void on_ticket(void *ctx, struct span ticket)
+{
+    struct world *world = ctx;
+    assert_true(ticket.len < sizeof world->ticket);
+    snprintf(world->ticket, sizeof world->ticket, "%.*s", (int)ticket.len, (const char *)ticket.at);
+    world->tickets_told++;
+}
+
 static inline struct core *make_core(struct world *world)
 {
     const struct core_options options = {
         .device = "desk",
         .client = "test 1",
+        .ticket = span_text(world->begins_with_ticket ? world->begins_with_ticket : ""),
         .sends_max = 100,
         .send_timeout_ms = 30000,
         .connect_timeout_ms = 10000,
@@ -157,6 +169,7 @@ static inline struct core *make_core(struct world *world)
         .on_state = on_state,
         .on_message = on_message,
         .on_outcome = on_outcome,
+        .on_ticket = on_ticket,
     };
     struct core *core = core_new(&options, &actions, world, world->now);
     assert_non_null(core);
@@ -246,6 +259,8 @@ static inline void say_welcome_of(struct world *world, uint32_t proto, uint64_t 
     welcome.session = session;
     welcome.heartbeat_ms = HEARTBEAT_MS;
     welcome.edge = unpack_data(span_text("e1/0"));
+    if (world->gives_ticket)
+        welcome.ticket = unpack_data(span_text(world->gives_ticket));
     frame.frame_case = LAHAR__V1__SERVER_FRAME__FRAME_WELCOME;
     frame.welcome = &welcome;
     say_frame(world, &frame);
