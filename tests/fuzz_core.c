@@ -174,7 +174,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     };
     const struct core_actions actions = {do_connect, do_disconnect, do_send,
                                          has_room,   give_token,    next_random,
-                                         on_state,   on_message,    on_outcome};
+                                         on_state,   on_message,    on_outcome,
+                                         NULL};
     struct world *world = calloc(1, sizeof *world);
     assert(world != NULL);
     world->core = core_new(&options, &actions, world, 0);
