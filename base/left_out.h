@@ -1,7 +1,8 @@
 /* left_out: lets a test leave one part of a rule out, to see that the test would notice.
  *
  * Only objects compiled with LAHAR_LEAVE_OUT (those of tests/sim) can leave anything out; in all
- * others LEFT_OUT is the constant false. The parts are those of the order rule (design, section 4).
+ * others LEFT_OUT is the constant false. The parts are those of the order rule and of
+ * tickets (design, section 4).
  */
 #ifndef BASE_LEFT_OUT_H
 #define BASE_LEFT_OUT_H
@@ -16,6 +17,7 @@ enum left_out {
     LEFT_OUT_CASCADE, /* only the oldest delivery expires, and those behind it go on */
     LEFT_OUT_RESET,   /* after an expiry the owner goes on counting from where it was */
     LEFT_OUT_DAMPING, /* every gap notice is answered, also one for a place gone back to already */
+    LEFT_OUT_BAR,     /* an announced session is believed though it was ended by a kick */
 };
 
 #ifdef LAHAR_LEAVE_OUT

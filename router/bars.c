@@ -9,15 +9,14 @@
 #include <stdlib.h>
 
 #define KEY_SIZE 96u
-#define GROUP_SLOTS 64u
-#define GROUPS (GID_SLOTS / GROUP_SLOTS)
+#define LOADING_MAX 1024u /* at once */
 #define FIELD_SIZE 16u
 #define WRITES_A_TICK 1000u
 #define LOOKED_AT_A_TICK 10000u
 
 enum tag_kind { TAG_LOAD, TAG_WRITE, TAG_DROP };
 
-enum group_state { GROUP_NOT_OURS, GROUP_WANTED, GROUP_ASKED, GROUP_LOADED };
+enum slot_state { SLOT_NOT_OURS, SLOT_WANTED, SLOT_ASKED, SLOT_LOADED };
 
 struct entry {
     uint64_t gid, device; /* gid 0: not used */
@@ -35,9 +34,9 @@ struct bars {
     uint32_t generation; /* of connections and of ownership */
     uint64_t wall_ms;
 
-    bool owned[GID_SLOTS];
-    uint8_t groups[GROUPS]; /* enum group_state */
-    uint32_t to_load;       /* groups that are not loaded yet */
+    uint8_t slots[GID_SLOTS];  /* enum slot_state */
+    uint32_t to_load, loading; /* not loaded yet; and those of them that are asked for */
+    uint32_t next_slot;        /* to ask for */
 
     struct pool entries;
     struct map by_name;
@@ -50,8 +49,8 @@ struct bars *bars_new(const struct bars_options *options, const struct bars_acti
     struct bars *bars = calloc(1, sizeof *bars);
     assert(bars != NULL);
     bars->options = *options;
-    int len = snprintf(bars->prefix, KEY_SIZE, "%sbars:", options->prefix);
-    assert(len > 0 && len < (int)KEY_SIZE - 8);
+    int len = snprintf(bars->prefix, KEY_SIZE, "%s", options->prefix);
+    assert(len >= 0 && len < (int)KEY_SIZE - 16);
     bars->actions = *actions;
     bars->ctx = ctx;
     pool_init(&bars->entries, sizeof(struct entry), options->bars_max);
@@ -167,23 +166,25 @@ static bool issue(struct bars *bars, const struct span *args, size_t count, enum
     return bars->up && bars->actions.command(bars->ctx, args, count, tag);
 }
 
-static struct span group_key(const struct bars *bars, uint32_t group, char key[KEY_SIZE])
+static struct span key_of(const struct bars *bars, uint32_t slot, const char *ending,
+                          char key[KEY_SIZE])
 {
-    int len = snprintf(key, KEY_SIZE, "%s%u", bars->prefix, group);
+    int len = snprintf(key, KEY_SIZE, "%s{%u}%s", bars->prefix, slot, ending);
     assert(len > 0 && len < (int)KEY_SIZE);
     return span_of(key, (size_t)len);
 }
 
 static void load(struct bars *bars)
 {
-    for (uint32_t group = 0; group < GROUPS && bars->to_load > 0; group++) {
+    for (; bars->next_slot < GID_SLOTS && bars->loading < LOADING_MAX; bars->next_slot++) {
         char key[KEY_SIZE];
-        struct span args[] = {span_text("HGETALL"), group_key(bars, group, key)};
-        if (bars->groups[group] != GROUP_WANTED)
+        struct span args[] = {span_text("HGETALL"), key_of(bars, bars->next_slot, "bars", key)};
+        if (bars->slots[bars->next_slot] != SLOT_WANTED)
             continue;
-        if (!issue(bars, args, 2, TAG_LOAD, group))
+        if (!issue(bars, args, 2, TAG_LOAD, bars->next_slot))
             return;
-        bars->groups[group] = GROUP_ASKED;
+        bars->slots[bars->next_slot] = SLOT_ASKED;
+        bars->loading++;
     }
 }
 
@@ -202,39 +203,60 @@ static struct name unpack(struct span bytes)
     return (struct name){le64toh(name.gid), le64toh(name.device)};
 }
 
-static bool write_entry(struct bars *bars, uint32_t index, enum tag_kind kind)
+static bool write_entry(struct bars *bars, uint32_t index)
 {
     const struct entry *entry = entry_at(bars, index);
-    char key[KEY_SIZE];
+    uint32_t slot = gid_slot(entry->gid);
+    char key[KEY_SIZE], fence[KEY_SIZE], epoch[12];
     uint8_t field[FIELD_SIZE], value[FIELD_SIZE];
     pack(field, entry->gid, entry->device);
     pack(value, entry->bar.not_before, entry->bar.session);
-    struct span args[] = {span_text(kind == TAG_WRITE ? "HSET" : "HDEL"),
-                          group_key(bars, gid_slot(entry->gid) / GROUP_SLOTS, key),
-                          span_of(field, sizeof field), span_of(value, sizeof value)};
-    return bars->actions.may_write(bars->ctx) &&
-           issue(bars, args, kind == TAG_WRITE ? 4 : 3, kind, index);
+    snprintf(epoch, sizeof epoch, "%u", bars->actions.epoch(bars->ctx, slot));
+    struct span args[] = {span_text("FCALL"),
+                          span_text("lahar_put"),
+                          span_text("2"),
+                          key_of(bars, slot, "bars", key),
+                          key_of(bars, slot, "fence", fence),
+                          span_text(epoch),
+                          span_of(field, sizeof field),
+                          span_of(value, sizeof value)};
+    return bars->actions.may_write(bars->ctx) && issue(bars, args, 8, TAG_WRITE, index);
+}
+
+/* Whoever does it, it is over. */
+static bool remove_entry(struct bars *bars, uint32_t index)
+{
+    const struct entry *entry = entry_at(bars, index);
+    char key[KEY_SIZE];
+    uint8_t field[FIELD_SIZE];
+    pack(field, entry->gid, entry->device);
+    struct span args[] = {span_text("HDEL"), key_of(bars, gid_slot(entry->gid), "bars", key),
+                          span_of(field, sizeof field)};
+    return issue(bars, args, 3, TAG_DROP, index);
 }
 
 /* --- replies ---------------------------------------------------------------------------------- */
 
-static void on_loaded(struct bars *bars, uint32_t group, const struct reply *reply)
+static void on_loaded(struct bars *bars, uint32_t slot, const struct reply *reply)
 {
-    assert(group < GROUPS);
-    if (bars->groups[group] != GROUP_ASKED)
+    assert(slot < GID_SLOTS);
+    if (bars->slots[slot] != SLOT_ASKED)
         return;
+    bars->loading--;
     if (reply == NULL || reply->kind != REPLY_ARRAY) {
-        bars->groups[group] = GROUP_WANTED;
-        return;
+        bars->slots[slot] = SLOT_WANTED;
+        bars->next_slot = slot < bars->next_slot ? slot : bars->next_slot;
+        return; /* the next tick tries again */
     }
-    bars->groups[group] = GROUP_LOADED;
+    bars->slots[slot] = SLOT_LOADED;
     bars->to_load--;
+    load(bars);
     for (size_t i = 0; i + 1 < reply->len; i += 2) {
         struct span field = reply->at[i]->text, value = reply->at[i + 1]->text;
         if (field.len != FIELD_SIZE || value.len != FIELD_SIZE)
             continue;
         struct name name = unpack(field), bar = unpack(value);
-        if (!gid_valid(name.gid) || !bars->owned[gid_slot(name.gid)])
+        if (!gid_valid(name.gid) || gid_slot(name.gid) != slot)
             continue;
         uint32_t index = find_or_add(bars, name);
         if (index == MAP_NONE) {
@@ -256,10 +278,15 @@ static void on_written(struct bars *bars, uint32_t index, const struct reply *re
         say_written(bars, entry, NULL);
         return;
     }
-    if (reply != NULL)
-        log_warn("bar_refused", LOG_SPAN("error", reply->text));
-    set_dirty(bars, entry, true);
-    say_written(bars, entry, "it is not in Redis yet, and is lost if this shard ends before");
+    if (reply == NULL) {
+        set_dirty(bars, entry, true);
+        say_written(bars, entry,
+                    "Redis went away; it is written when it is back, unless this "
+                    "shard ends before");
+        return;
+    }
+    log_warn("bar_refused", LOG_SPAN("error", reply->text));
+    say_written(bars, entry, "Redis refused it, so it is lost when this shard ends");
 }
 
 void bars_reply(struct bars *bars, uint64_t tag, const struct reply *reply)
@@ -278,13 +305,9 @@ void bars_reply(struct bars *bars, uint64_t tag, const struct reply *reply)
 void bars_own(struct bars *bars, const bool owned[GID_SLOTS])
 {
     bars_forget(bars);
-    memcpy(bars->owned, owned, sizeof bars->owned);
     for (uint32_t slot = 0; slot < GID_SLOTS; slot++) {
-        uint8_t *group = &bars->groups[slot / GROUP_SLOTS];
-        if (!owned[slot] || *group != GROUP_NOT_OURS)
-            continue;
-        *group = GROUP_WANTED;
-        bars->to_load++;
+        bars->slots[slot] = owned[slot] ? SLOT_WANTED : SLOT_NOT_OURS;
+        bars->to_load += owned[slot];
     }
     load(bars);
 }
@@ -292,14 +315,14 @@ void bars_own(struct bars *bars, const bool owned[GID_SLOTS])
 void bars_forget(struct bars *bars)
 {
     bars->generation++;
-    memset(bars->owned, 0, sizeof bars->owned);
-    memset(bars->groups, GROUP_NOT_OURS, sizeof bars->groups);
-    bars->to_load = 0;
+    memset(bars->slots, SLOT_NOT_OURS, sizeof bars->slots);
+    bars->to_load = bars->loading = bars->next_slot = 0;
     for (uint32_t index = 0; index < bars->entries.used_high; index++)
         if (entry_at(bars, index)->gid != 0)
             drop(bars, index);
 }
 
+/* Of what is not ours nobody asks. */
 bool bars_ready(const struct bars *bars)
 {
     return bars->to_load == 0;
@@ -309,9 +332,10 @@ void bars_up(struct bars *bars)
 {
     bars->up = true;
     bars->generation++;
-    for (uint32_t group = 0; group < GROUPS; group++)
-        if (bars->groups[group] == GROUP_ASKED)
-            bars->groups[group] = GROUP_WANTED;
+    for (uint32_t slot = 0; slot < GID_SLOTS; slot++)
+        if (bars->slots[slot] == SLOT_ASKED)
+            bars->slots[slot] = SLOT_WANTED;
+    bars->loading = bars->next_slot = 0;
     for (uint32_t index = 0; index < bars->entries.used_high; index++)
         if (entry_at(bars, index)->gid != 0)
             set_dirty(bars, entry_at(bars, index), true);
@@ -340,7 +364,7 @@ bool bars_set(struct bars *bars, uint64_t gid, uint64_t device, const struct bar
     say_written(bars, entry, NULL); /* the one that follows says as much */
     entry->bar = *bar;
     entry->token = token;
-    set_dirty(bars, entry, !write_entry(bars, index, TAG_WRITE));
+    set_dirty(bars, entry, !write_entry(bars, index));
     if (entry->dirty)
         say_written(bars, entry,
                     "Redis is away; it is written when it is back, unless this shard "
@@ -368,12 +392,12 @@ void bars_tick(struct bars *bars, uint64_t wall_ms)
         if (entry->gid == 0)
             continue;
         if (is_over(bars, entry)) {
-            if (!write_entry(bars, index, TAG_DROP))
+            if (!remove_entry(bars, index))
                 return;
             drop(bars, index);
             written++;
         } else if (entry->dirty) {
-            if (!write_entry(bars, index, TAG_WRITE))
+            if (!write_entry(bars, index))
                 return;
             set_dirty(bars, entry, false);
             written++;

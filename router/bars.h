@@ -1,8 +1,8 @@
 /* bars: from when on what a user shows to log in counts (not_before), and up to which its sessions
  * are over; of the users whose slots this shard owns. Pure: commands out, replies in.
  *
- *     <prefix>bars:<slot / 64>    hash: GID 8, device 8 (0: all of the user's)
- *                                 -> not_before 8 (s since 1970), session 8; little-endian
+ *     <prefix>{<slot>}bars    hash: GID 8, device 8 (0: all of the user's)
+ *                             -> not_before 8 (s since 1970), session 8; little-endian
  *
  * A bar is set by a kick. A token or a last full login from before not_before is too old, and so is
  * a ticket that names a session up to `session`; and none of these sessions is believed when an
@@ -11,7 +11,8 @@
  * time, and by bars_max.
  *
  * Memory first: what could not be written is written when Redis is back, and all of it on each new
- * connection, in case that Redis has lost it.
+ * connection, in case that Redis has lost it. Writing is fenced by the slot's epoch (lahar_put), so
+ * that a later owner, which loads them behind its fence, knows of all that are there.
  */
 #ifndef ROUTER_BARS_H
 #define ROUTER_BARS_H
@@ -30,6 +31,7 @@ struct bars_options {
 struct bars_actions {
     bool (*command)(void *ctx, const struct span *args, size_t count, uint64_t tag);
     bool (*may_write)(void *ctx);
+    uint32_t (*epoch)(void *ctx, uint32_t slot);
     /* The end of bars_set; `error` is NULL if it is in Redis. */
     void (*written)(void *ctx, uint64_t token, const char *error);
 };

@@ -1,5 +1,6 @@
 #include "router/census.h"
 
+#include "base/left_out.h"
 #include "base/log.h"
 #include "proto/gid.h"
 #include "router/roster_table.h"
@@ -204,7 +205,8 @@ static void announce_one(struct roster *roster, struct edge *edge,
         return;
     }
     /* Ended, and its Unbind was lost. */
-    if (said->session <= bars_find(roster->options.bars, said->gid, said->device).session) {
+    if (said->session <= bars_find(roster->options.bars, said->gid, said->device).session &&
+        !LEFT_OUT(BAR)) {
         roster->counts.refused++;
         roster_say_unbind(roster, edge, said, END_KICKED);
         return;

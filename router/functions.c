@@ -53,6 +53,12 @@ static const char library[] =
     "  redis.call('HSETNX', keys[1], args[2], args[3])\n"
     "  return redis.call('HGET', keys[1], args[2])\n"
     "end\n"
+    "local function put(keys, args)\n"
+    "  if redis.call('GET', keys[2]) ~= args[1] then\n"
+    "    return redis.error_reply('FENCED the slot has another epoch')\n"
+    "  end\n"
+    "  return redis.call('HSET', keys[1], args[2], args[3])\n"
+    "end\n"
     "local function varint(n)\n"
     "  local bytes = ''\n"
     "  while n >= 128 do\n"
@@ -83,6 +89,7 @@ static const char library[] =
     "redis.register_function('lahar_keep', keep)\n"
     "redis.register_function('lahar_block', block)\n"
     "redis.register_function('lahar_gid', gid)\n"
+    "redis.register_function('lahar_put', put)\n"
     "redis.register_function('lahar_site', site)\n";
 
 /* What cannot be sent now is sent on the next connection. */

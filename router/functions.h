@@ -16,6 +16,8 @@
  *     lahar_site (sites, revision) id, packed, floor
  *         writes a Site with the next revision, above floor, in it; packed empty: removes it. The
  *         revision, or 0 if there was nothing to remove
+ *     lahar_put (hash, fence) epoch, field, value
+ *         writes a field. FENCED if the fence has another epoch
  *     lahar_swap (key) found, wanted
  *         writes what is wanted if what was found is still there (empty: nothing). What is there
  *         now

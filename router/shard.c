@@ -316,10 +316,11 @@ static void new_parts(struct shard *shard)
     shard->keyring = keyring_new(
         &(struct keyring_options){options->control.prefix, options->ticket_rotate_s},
         &(struct keyring_actions){keyring_command, keyring_random, keyring_changed}, shard);
-    shard->bars = bars_new(&(struct bars_options){.prefix = options->control.prefix,
-                                                  .bars_max = options->kicks_max,
-                                                  .life_s = 2 * options->ticket_rotate_s + HOUR_S},
-                           &(struct bars_actions){bars_command, may_write, written}, shard);
+    shard->bars =
+        bars_new(&(struct bars_options){.prefix = options->control.prefix,
+                                        .bars_max = options->kicks_max,
+                                        .life_s = 2 * options->ticket_rotate_s + HOUR_S},
+                 &(struct bars_actions){bars_command, may_write, roster_epoch, written}, shard);
     shard->roster = roster_new(&(struct roster_options){.prefix = options->control.prefix,
                                                         .devices_max = options->devices_max,
                                                         .sessions_max = options->sessions_max,

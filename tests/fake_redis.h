@@ -255,6 +255,15 @@ static inline const struct reply *fake_call(struct fake_redis *fake,
         free(name.at);
         return fake_make(fake, REPLY_BULK, 0, fake_span(entry->value));
     }
+    if (fake_is(function, "lahar_put")) {
+        struct fake_entry *fence = fake_find(fake, fake_arg(command, 4));
+        if (fence == NULL || !span_equal(fake_span(fence->value), fake_arg(command, args)))
+            return fake_make(fake, REPLY_ERROR, 0, span_text("FENCED"));
+        struct fake_bytes name = fake_field(first, fake_arg(command, args + 1));
+        fake_set(fake, fake_span(name), fake_arg(command, args + 2));
+        free(name.at);
+        return fake_make(fake, REPLY_INTEGER, 1, none);
+    }
     if (fake_is(function, "lahar_swap")) {
         struct span found = held != NULL ? fake_span(held->value) : none;
         if (!span_equal(found, fake_arg(command, args)))

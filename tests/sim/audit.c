@@ -151,6 +151,39 @@ static const char *audit_presence(struct world *world)
     return fake_redis_fields(world->redis, "}p") == records ? NULL : "Redis has records of nobody";
 }
 
+/* ---- kicks ---- */
+
+/* What Redis has is what an owner has said is done. */
+static const char *audit_bar(const struct world *world, const struct session *s, uint64_t device)
+{
+    char key[64];
+    uint64_t field[2] = {htole64(s->gid), htole64(device)}, bar[2];
+    snprintf(key, sizeof key, "lahar:{%u}bars", gid_slot(s->gid));
+    struct span value = fake_redis_field(world->redis, span_text(key), span_of(field, 16));
+    if (value.len != sizeof bar)
+        return NULL;
+    memcpy(bar, value.at, sizeof bar);
+    if (s->session <= le64toh(bar[1]))
+        return "a session that was ended for good goes on";
+    return s->issued_at < le64toh(bar[0]) ? "a login with what is too old was let in" : NULL;
+}
+
+static const char *audit_kicks(const struct world *world)
+{
+    const char *why = NULL;
+    for (uint32_t i = 0; i < WORLD_EDGES; i++) {
+        const struct session_table *table = world->edges[i].table;
+        for (uint32_t place = 0; place < table->places_used && why == NULL; place++) {
+            const struct session *s = session_at(table, place);
+            if (s->state == SESSION_BOUND)
+                why = audit_bar(world, s, 0);
+            if (s->state == SESSION_BOUND && why == NULL)
+                why = audit_bar(world, s, s->device);
+        }
+    }
+    return why;
+}
+
 /* ---- all is calm ---- */
 
 static const char *audit_running(const struct world *world)
@@ -188,7 +221,9 @@ const char *audit_calm(struct world *world)
                   !world->lines[phone->line].edge_open))
             why = "a client does not know that its connection is gone";
     }
-    return why != NULL ? why : audit_presence(world);
+    if (why == NULL)
+        why = audit_presence(world);
+    return why != NULL ? why : audit_kicks(world);
 }
 
 /* ---- for who looks for what went wrong ---- */

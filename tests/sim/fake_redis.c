@@ -322,6 +322,16 @@ static struct reply *fn_gid(struct fake_redis *redis, const struct span *keys, s
     return reply_text(REPLY_BULK, view(field_of(entry, args[1])->value));
 }
 
+static struct reply *fn_put(struct fake_redis *redis, const struct span *keys, size_t key_count,
+                            const struct span *args)
+{
+    (void)key_count;
+    if (!span_equal(get_text(redis, keys[1]), args[0]))
+        return reply_error("FENCED the slot has another epoch");
+    set_field(make(redis, keys[0]), args[1], args[2]);
+    return reply_number(1);
+}
+
 static struct reply *fn_swap(struct fake_redis *redis, const struct span *keys, size_t key_count,
                              const struct span *args)
 {
@@ -341,7 +351,8 @@ static struct reply *call(struct fake_redis *redis, const struct span *args, siz
         struct reply *(*function)(struct fake_redis *, const struct span *, size_t,
                                   const struct span *);
     } functions[] = {{"lahar_lease", fn_lease}, {"lahar_raise", fn_raise}, {"lahar_keep", fn_keep},
-                     {"lahar_block", fn_block}, {"lahar_gid", fn_gid},     {"lahar_swap", fn_swap}};
+                     {"lahar_block", fn_block}, {"lahar_gid", fn_gid},     {"lahar_swap", fn_swap},
+                     {"lahar_put", fn_put}};
     size_t keys = (size_t)to_number(args[2]);
     assert(keys > 0 && 3 + keys <= count);
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)

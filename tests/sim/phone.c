@@ -71,7 +71,8 @@ static void on_state(void *ctx, enum lahar_state state)
                     phone->index, why);
     if (state != LAHAR_AWAY)
         return;
-    if (strcmp(why, "replaced") != 0 || phone->alone)
+    bool kicked = strcmp(why, "kicked") == 0 && world->users[phone->user].kicked;
+    if (!kicked && (strcmp(why, "replaced") != 0 || phone->alone))
         world_wrong(world, "a client was sent away", "phone %u: %s", phone->index, why);
     phone->back_ms = world->now_ms + 300 + world_any(world, 4000);
 }

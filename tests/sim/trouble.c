@@ -1,4 +1,5 @@
 /* trouble: what goes wrong, each with its weight. */
+#include "router/shard_table.h"
 #include "tests/sim/world.h"
 
 #include <stdio.h>
@@ -205,6 +206,25 @@ static void slots_move(struct world *world)
             shard_host_redis_lost(&world->shards[i]);
 }
 
+/* By the command, at the shard that takes itself for the owner. */
+static void user_is_kicked(struct world *world)
+{
+    struct user *user = &world->users[world_any(world, world->user_count)];
+    Lahar__Link__V1__Kick kick = LAHAR__LINK__V1__KICK__INIT;
+    kick.gid = user->gid;
+    if (world_any(world, 3) == 0)
+        kick.device = gid_device_hash(span_text("a"));
+    for (uint32_t i = 0; i < WORLD_SHARDS && user->gid != 0; i++) {
+        struct shard_host *host = &world->shards[i];
+        if (!host_awake(world, &host->host) || !host->shard->serving ||
+            !host->shard->owned[gid_slot(user->gid)])
+            continue;
+        user->kicked = true;
+        world->kicks++;
+        kick_request(host->shard->kick, EDGES_NO_PEER, world->kicks, &kick);
+    }
+}
+
 static const struct {
     uint32_t weight;
     void (*happens)(struct world *);
@@ -215,7 +235,8 @@ static const struct {
     {2, edge_crashes, false},       {1, edge_leaves, false},     {2, edge_pauses, false},
     {6, line_breaks, false},        {3, line_vanishes, false},   {10, line_is_slow, false},
     {6, phone_sleeps, false},       {2, redis_goes_away, true},  {1, routers_and_redis_die, true},
-    {3, redis_is_lost, true},       {1, shard_is_usurped, true}, {2, slots_move, false}};
+    {3, redis_is_lost, true},       {1, shard_is_usurped, true}, {2, slots_move, false},
+    {4, user_is_kicked, false}};
 
 void trouble_step(struct world *world, uint32_t every_ms)
 {

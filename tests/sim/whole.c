@@ -297,8 +297,8 @@ static void run(struct world *world, uint64_t seed)
 
 static enum left_out part_of(const char *name)
 {
-    static const char *const names[] = {"nothing", "dseq",    "seq",   "busy",   "epoch",
-                                        "skip",    "cascade", "reset", "damping"};
+    static const char *const names[] = {"nothing", "dseq",    "seq",   "busy",    "epoch",
+                                        "skip",    "cascade", "reset", "damping", "bar"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(name, names[i]) == 0)
             return (enum left_out)i;

@@ -128,6 +128,7 @@ struct phone {
 struct user {
     char name[16];
     uint64_t gid; /* 0: nobody has logged in yet */
+    bool kicked;
 };
 
 /* A message. */
@@ -178,6 +179,7 @@ struct world {
     struct letter *letters;
     uint32_t letter_count, ended_count, outcomes[4];
     uint32_t longest_wire, most_repeats;
+    uint32_t kicks;
     uint8_t batch[LINK_BATCH_SIZE_MAX]; /* one that is being written */
 };
 
