@@ -66,6 +66,12 @@ void buf_consume(struct buf *buf, size_t len, size_t keep)
         buf_free(buf);
 }
 
+void buf_trim(struct buf *buf, size_t len)
+{
+    assert(len <= buf_len(buf));
+    buf->end -= (uint32_t)len;
+}
+
 void buf_free(struct buf *buf)
 {
     free(buf->bytes);

@@ -28,6 +28,8 @@ void buf_append(struct buf *buf, struct span bytes);
 /* Takes `len` bytes off the front; what becomes empty gives its memory back if that is more than
  * `keep` bytes. */
 void buf_consume(struct buf *buf, size_t len, size_t keep);
+/* Takes `len` bytes off the end. */
+void buf_trim(struct buf *buf, size_t len);
 void buf_free(struct buf *buf);
 
 #endif

@@ -228,6 +228,20 @@ static bool take_item(struct conn_table *table, struct conn *conn, struct websoc
     return conn->state == CONN_OPEN;
 }
 
+/* What was kept already stays where it is: a frame that comes in many pieces is not copied anew for
+ * each of them. */
+static void keep(struct conn *conn, struct websock *ws, struct span clear, size_t kept,
+                 struct span raw)
+{
+    if (kept == 0)
+        buf_free(&conn->in);
+    else
+        buf_trim(&conn->in, ws->raw_len);
+    buf_append(&conn->in, span_after(clear, kept));
+    buf_append(&conn->in, raw);
+    ws->raw_len = (uint8_t)raw.len;
+}
+
 void conn_take_raw(struct conn_table *table, struct conn *conn, uint8_t *at, size_t clear_len,
                    size_t raw_len)
 {
@@ -249,10 +263,8 @@ void conn_take_raw(struct conn_table *table, struct conn *conn, uint8_t *at, siz
     if (conn->state != CONN_OPEN)
         return;
     assert(raw_len <= WS_PENDING_SIZE_MAX);
-    ws->raw_len = (uint8_t)raw_len;
-    buf_free(&conn->in);
-    buf_append(&conn->in, span_of(clear.at, clear.len));
-    buf_append(&conn->in, span_of(raw, raw_len));
+    keep(conn, ws, span_of(clear.at, clear.len), clear.at == at ? clear_len : 0,
+         span_of(raw, raw_len));
 }
 
 /* `left` bytes that were kept and `got` new ones lie in table->bytes. */

@@ -58,7 +58,7 @@ void websock_seal(struct websock *ws, struct buf *out)
     memcpy(at, head, size);
     if (size < ws->room) {
         memmove(at + size, at + ws->room, len);
-        out->end -= (uint32_t)(ws->room - size);
+        buf_trim(out, ws->room - size);
     }
     ws->open_len = 0;
 }

@@ -116,12 +116,28 @@ static void more_than_a_gibibyte_is_a_bug(void **state)
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 }
 
+static void what_is_trimmed_was_at_the_end(void **state)
+{
+    (void)state;
+    struct buf buf = {0};
+    buf_append(&buf, span_text("one two"));
+    buf_consume(&buf, 1, 0);
+    buf_trim(&buf, 4);
+    assert_true(span_equal(buf_span(&buf), span_text("ne")));
+    buf_append(&buf, span_text("xt"));
+    assert_true(span_equal(buf_span(&buf), span_text("next")));
+    buf_trim(&buf, 4);
+    assert_int_equal(buf_len(&buf), 0);
+    buf_free(&buf);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_comes_out_is_what_went_in),
         cmocka_unit_test(empty_it_holds_no_memory_unless_asked_to),
         cmocka_unit_test(a_queue_that_never_empties_stays_in_proportion),
+        cmocka_unit_test(what_is_trimmed_was_at_the_end),
         cmocka_unit_test(more_than_a_gibibyte_is_a_bug),
     };
     return cmocka_run_group_tests_name("buf", tests, NULL, NULL);

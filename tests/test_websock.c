@@ -287,6 +287,39 @@ static void an_echo_survives_any_split_and_size(void **state)
     close(fd);
 }
 
+static void a_frame_in_many_pieces_is_heard_once_and_whole(void **state)
+{
+    struct world *world = *state;
+    world->mode = WHOLE_LINES;
+    int fd = ws_dial(world);
+    size_t len = 60000, stream_len = 0, sent = 0;
+    uint8_t *line = random_bytes(len), *stream = malloc(4 * len);
+    for (size_t i = 0; i < len; i++)
+        line[i] = line[i] == '\n' ? ' ' : line[i];
+    line[19] = line[len - 1] = '\n'; /* a short one first */
+    for (size_t at = 0; at < len;) {
+        size_t part = 1 + rand_u64() % (rand_u64() % 2 == 0 ? 20 : 3000);
+        part = part < len - at ? part : len - at;
+        stream_len += ws_frame(stream + stream_len,
+                               (at == 0 ? BINARY : CONTINUATION) | (at + part == len ? FIN : 0),
+                               line + at, part);
+        stream_len += ws_frame(stream + stream_len, FIN | PONG, line, rand_u64() % 126);
+        at += part;
+        assert_true(stream_len < 3 * len);
+    }
+    while (sent < stream_len) {
+        ssize_t n = send(fd, stream + sent, 1 + rand_u64() % 40 % (stream_len - sent), 0);
+        sent += n > 0 ? (size_t)n : 0;
+        loop_turn(world->loop, 0);
+    }
+    AWAIT(world, world->heard_len == len);
+    assert_memory_equal(world->heard, line, len);
+    assert_int_equal(world->closed, 0);
+    free(line);
+    free(stream);
+    close(fd);
+}
+
 static void what_is_sent_in_a_turn_leaves_as_one_message(void **state)
 {
     struct world *world = *state;
@@ -582,6 +615,7 @@ int main(void)
         TEST(payload_is_heard_without_its_frames, set_up),
         TEST(messages_cut_anywhere_come_whole, set_up),
         TEST(an_echo_survives_any_split_and_size, set_up),
+        TEST(a_frame_in_many_pieces_is_heard_once_and_whole, set_up),
         TEST(what_is_sent_in_a_turn_leaves_as_one_message, set_up),
         TEST(a_turn_with_more_than_a_message_holds_leaves_as_several, set_up),
         TEST(messages_for_a_blocked_peer_come_whole_in_the_end, set_up),
