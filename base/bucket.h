@@ -59,4 +59,13 @@ MUST_CHECK static inline bool bucket_is_full(struct bucket *bucket, struct bucke
     return bucket->milli == rate.burst * 1000;
 }
 
+/* How much of the burst is used up. */
+static inline uint32_t bucket_used(struct bucket bucket, struct bucket_rate rate, uint32_t now_ms)
+{
+    if (rate.per_s == 0)
+        return 0;
+    bucket_fill(&bucket, rate, now_ms);
+    return rate.burst - bucket.milli / 1000;
+}
+
 #endif

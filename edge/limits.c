@@ -258,14 +258,6 @@ static uint32_t address_of(struct limits *limits, const struct sockaddr *from)
     return place + 1;
 }
 
-static uint32_t used(struct bucket *bucket, struct bucket_rate rate, uint32_t now_ms)
-{
-    if (rate.per_s == 0)
-        return 0;
-    bucket_fill(bucket, rate, now_ms);
-    return rate.burst - bucket->milli / 1000;
-}
-
 static void raise(uint32_t *most, uint32_t value)
 {
     if (value > *most)
@@ -280,9 +272,9 @@ static void look_at(struct limits *limits, uint32_t place)
     if (address->hash == 0)
         return;
     raise(&limits->most_conns, address->conns);
-    raise(&limits->most_accepts, used(&address->accepts, options->address_accepts, now_ms));
-    raise(&limits->most_logins, used(&address->logins, options->address_logins, now_ms));
-    raise(&limits->most_sends, used(&address->sends, options->address_sends, now_ms));
+    raise(&limits->most_accepts, bucket_used(address->accepts, options->address_accepts, now_ms));
+    raise(&limits->most_logins, bucket_used(address->logins, options->address_logins, now_ms));
+    raise(&limits->most_sends, bucket_used(address->sends, options->address_sends, now_ms));
     if (address->conns > 0 ||
         !bucket_is_full(&address->accepts, options->address_accepts, now_ms) ||
         !bucket_is_full(&address->logins, options->address_logins, now_ms) ||

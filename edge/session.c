@@ -504,7 +504,8 @@ static void show_limits(struct session_table *table, uint32_t in_flight, uint32_
 static void set_gauges(struct session_table *table)
 {
     uint64_t sends = 0, deliveries = 0;
-    uint32_t logging_in = 0, fresh = 0, most_in_flight = 0;
+    uint32_t logging_in = 0, fresh = 0, most_in_flight = 0, most_sent = 0;
+    struct bucket_rate rate = {table->options.sends_per_s, table->options.sends_burst};
     for (uint32_t place = 0; place < table->places_used; place++) {
         const struct session *s = session_at(table, place);
         logging_in += session_logs_in(s);
@@ -512,11 +513,14 @@ static void set_gauges(struct session_table *table)
         if (s->state != SESSION_BOUND)
             continue;
         most_in_flight = s->in_flight > most_in_flight ? s->in_flight : most_in_flight;
+        uint32_t sent = bucket_used(s->rate, rate, (uint32_t)table->now_ms);
+        most_sent = sent > most_sent ? sent : most_sent;
         sends += s->in_flight;
         deliveries += s->dseq_let - s->dseq_acked;
     }
     assert(logging_in == table->logging_in);
     show_limits(table, most_in_flight, fresh);
+    metrics_set(table->metrics, EDGE_METRIC_LIMIT_NOW(LIMIT_SENDS), most_sent);
     metrics_set(table->metrics, EDGE_METRIC_SENDS_IN_FLIGHT, sends);
     metrics_set(table->metrics, EDGE_METRIC_DELIVERIES_IN_FLIGHT, deliveries);
     metrics_set(table->metrics, EDGE_METRIC_SESSIONS, table->bound);

@@ -263,6 +263,10 @@ static void sends_in_flight_and_of_a_device_are_counted_where_they_are_refused(v
     assert_int_equal(rejected(LIMIT_SENDS), 1);
     rig_pass(rig, 1000);
     assert_int_equal(current(LIMIT_SENDS_IN_FLIGHT), 4);
+    rig_send(rig, id, TO, EPHEMERAL, 8, 10);
+    rig_send(rig, id, TO, EPHEMERAL, 9, 10);
+    rig_pass(rig, 1000);
+    assert_int_equal(current(LIMIT_SENDS), 0); /* all is given back by now */
     assert_int_equal(rig_count(rig, EDGE_METRIC_LIMIT(LIMIT_SENDS_IN_FLIGHT)), 4);
 }
 
