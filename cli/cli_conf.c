@@ -2,9 +2,10 @@
 
 static const struct conf_key keys[] = {
     {"servers", CONF_TEXT, "tcp://127.0.0.1:7700", 0, 1024,
-     "Edges to connect to as a client, comma-separated: tcp://host:port or tls://host:port."},
+     "Edges to connect to as a client, comma-separated: tcp://host:port, tls://host:port, or over "
+     "WebSocket ws://host:port/path and wss://host:port/path (path and port may be left out)."},
     {"tls.ca", CONF_TEXT, "", 0, 1024,
-     "PEM file of the certificates to trust with tls://; empty: those of the system."},
+     "PEM file of the certificates to trust with tls:// and wss://; empty: those of the system."},
     {"cluster.name", CONF_TEXT, "lahar", 1, 64,
      "The cluster's name: the audience of the tokens that are made here."},
     {"cluster.shards", CONF_LIST, "", 0, 1024,

@@ -107,13 +107,15 @@ struct lahar_result_of_send {
 };
 
 struct lahar_options {
-    const char *servers; /* "tcp://host:port" or "tls://host:port", comma-separated; one is taken at
-                            random */
-    const char *device;  /* 1 to 32 of [A-Za-z0-9._-]: stays the same for this installation */
-    const char *client;  /* name and version of your program, for the operator; may be NULL */
+    /* "tcp://host:port", "tls://host:port", or over WebSocket "ws://host:port/path" and
+     * "wss://host:port/path" (path and port may be left out); comma-separated, one is taken at
+     * random. */
+    const char *servers;
+    const char *device; /* 1 to 32 of [A-Za-z0-9._-]: stays the same for this installation */
+    const char *client; /* name and version of your program, for the operator; may be NULL */
 
-    /* TLS: certificates to trust (PEM); NULL: the system's. The server's name must be in its
-     * certificate. */
+    /* tls:// and wss://: certificates to trust (PEM); NULL: the system's. The server's name must be
+     * in its certificate. */
     const char *ca_file;
     bool tls_insecure; /* do not check the certificate: for trials only */
 

@@ -1,15 +1,28 @@
 #include "client/servers.h"
 
 #include "base/address.h"
+#include "proto/ws_upgrade.h"
 
 #include <netdb.h>
 #include <stdlib.h>
 
-#define SCHEME_LEN 6u /* tcp:// and tls:// */
+#define PATH_MAX_LEN 1024u
+
+static const struct scheme {
+    const char *text;
+    const char *port; /* if none is written; NULL: it must be */
+    bool tls, websocket;
+} schemes[] = {
+    {"tcp://", NULL, false, false},
+    {"tls://", NULL, true, false},
+    {"ws://", "80", false, true},
+    {"wss://", "443", true, true},
+};
 
 struct server {
     struct address address;
-    bool tls;
+    const struct scheme *scheme;
+    char *path; /* of a WebSocket */
 };
 
 struct servers {
@@ -23,16 +36,54 @@ struct servers {
     uint32_t addresses_count, next_address;
 };
 
+/* Cuts off a scheme; NULL: it is none of ours. */
+static const struct scheme *scheme_of(struct span *text)
+{
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+        size_t len = strlen(schemes[i].text);
+        if (text->len >= len && memcmp(text->at, schemes[i].text, len) == 0) {
+            *text = span_after(*text, len);
+            return &schemes[i];
+        }
+    }
+    return NULL;
+}
+
+/* Cuts off the path of a WebSocket. */
+static bool parse_path(struct span *text, struct server *server)
+{
+    const uint8_t *slash = memchr(text->at, '/', text->len);
+    size_t len = slash != NULL ? (size_t)(slash - text->at) : text->len;
+    struct span path = slash != NULL ? span_after(*text, len) : span_text("/");
+    if (path.len > PATH_MAX_LEN || !ws_upgrade_path_valid(path))
+        return false;
+    server->path = strndup((const char *)path.at, path.len);
+    assert(server->path != NULL);
+    *text = span_upto(*text, len);
+    return true;
+}
+
+static bool has_port(const char *text)
+{
+    const char *colon = strrchr(text, ':'), *bracket = strrchr(text, ']');
+    return colon != NULL && (bracket == NULL || bracket < colon);
+}
+
 static bool parse_one(struct span text, struct server *server)
 {
     char copy[ADDRESS_HOST_BYTES_MAX + 16];
-    if (text.len < SCHEME_LEN || text.len - SCHEME_LEN >= sizeof copy)
+    *server = (struct server){.scheme = scheme_of(&text)};
+    if (server->scheme == NULL || text.len == 0 ||
+        (server->scheme->websocket && !parse_path(&text, server)))
         return false;
-    server->tls = memcmp(text.at, "tls://", SCHEME_LEN) == 0;
-    if (!server->tls && memcmp(text.at, "tcp://", SCHEME_LEN) != 0)
+    if (text.len >= sizeof copy - sizeof ":443")
         return false;
-    memcpy(copy, text.at + SCHEME_LEN, text.len - SCHEME_LEN);
-    copy[text.len - SCHEME_LEN] = '\0';
+    memcpy(copy, text.at, text.len);
+    copy[text.len] = '\0';
+    if (server->scheme->port != NULL && !has_port(copy)) {
+        strcat(copy, ":");
+        strcat(copy, server->scheme->port);
+    }
     return address_parse(copy, &server->address);
 }
 
@@ -80,6 +131,8 @@ void servers_free(struct servers *servers)
     if (servers == NULL)
         return;
     forget_addresses(servers);
+    for (uint32_t i = 0; i < servers->count; i++)
+        free(servers->all[i].path);
     free(servers->all);
     free(servers);
 }
@@ -87,7 +140,7 @@ void servers_free(struct servers *servers)
 bool servers_any_tls(const struct servers *servers)
 {
     for (uint32_t i = 0; i < servers->count; i++)
-        if (servers->all[i].tls)
+        if (servers->all[i].scheme->tls)
             return true;
     return false;
 }
@@ -167,7 +220,9 @@ enum servers_step servers_next(struct servers *servers, struct servers_target *t
     const struct addrinfo *address = servers->addresses[servers->next_address++];
     *target = (struct servers_target){
         .host = server->address.host,
-        .tls = server->tls,
+        .port = server->address.port,
+        .path = server->path,
+        .tls = server->scheme->tls,
         .family = address->ai_family,
         .address = address->ai_addr,
         .address_len = address->ai_addrlen,

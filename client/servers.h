@@ -15,6 +15,8 @@ struct servers;
 
 struct servers_target {
     const char *host; /* as it was written: a name or a numeric address */
+    const char *port; /* decimal */
+    const char *path; /* of a WebSocket, from its slash on; NULL: it is none */
     bool tls;
     int family;
     const struct sockaddr *address;
@@ -27,7 +29,8 @@ enum servers_step {
     SERVERS_END,     /* the round is over */
 };
 
-/* "tcp://host:port,tls://[::1]:port"; NULL if that is not what `text` says. */
+/* "tcp://host:port,tls://[::1]:port,ws://host:port/path,wss://host"; NULL if that is not what
+ * `text` says. A WebSocket may leave out its path, and its port if it is that of HTTP or HTTPS. */
 MUST_CHECK struct servers *servers_new(const char *text, uint64_t (*random)(void *ctx), void *ctx);
 void servers_free(struct servers *servers);
 

@@ -2,11 +2,13 @@
 
 #include "base/buf.h"
 #include "client/servers.h"
+#include "client/websocket.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
+#include <openssl/sha.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
@@ -20,7 +22,7 @@
 /* What the kernel may hold unsent: the rest waits with us, where it can be counted. */
 #define UNSENT_MAX (64 * 1024)
 
-enum state { IDLE, STARTING, CONNECTING, HANDSHAKE, OPEN };
+enum state { IDLE, STARTING, CONNECTING, HANDSHAKE, UPGRADE, OPEN };
 
 struct transport {
     struct transport_options options;
@@ -31,7 +33,10 @@ struct transport {
     SSL_CTX *tls;
     BIO_METHOD *method;
     SSL *stream;
-    struct buf in, out;
+    struct websocket websocket;           /* if the target has a path */
+    uint8_t pending[WS_PENDING_SIZE_MAX]; /* came in it and could not be read yet */
+    size_t pending_len;
+    struct buf in, out; /* not used by the reader, not written */
     int epoll_fd, fd;
     enum state state;
     uint32_t life; /* counts what was opened: an event may have ended what it was told of */
@@ -183,6 +188,7 @@ static void close_socket(struct transport *t)
     t->wants_out = false;
     t->again = false;
     t->overflowed = false;
+    t->pending_len = 0;
     t->life++;
     buf_free(&t->in);
     buf_free(&t->out);
@@ -291,12 +297,35 @@ static void opened(struct transport *t)
     t->events.opened(t->ctx);
 }
 
+static void sha1(const void *bytes, size_t len, uint8_t digest[20])
+{
+    SHA1(bytes, len, digest);
+}
+
+/* Bytes go to and fro. */
+static void begin_talking(struct transport *t)
+{
+    if (t->target.path == NULL) {
+        opened(t);
+        return;
+    }
+    t->state = UPGRADE;
+    t->wants_out = false;
+    if (websocket_ask(&t->websocket, t->target.host, t->target.port, t->target.path, sha1,
+                      &t->out)) {
+        transport_flush(t);
+    } else {
+        failed(t, "upgrade", "the server's name is not one of HTTP");
+        try_next(t);
+    }
+}
+
 static void handshake(struct transport *t)
 {
     ERR_clear_error();
     int result = SSL_do_handshake(t->stream);
     if (result == 1) {
-        opened(t);
+        begin_talking(t);
         return;
     }
     failed(t, "tls", "the server closed the connection during the handshake");
@@ -314,7 +343,7 @@ static void connected(struct transport *t)
         failed(t, "connect", strerrordesc_np(error));
         try_next(t);
     } else if (!t->target.tls) {
-        opened(t);
+        begin_talking(t);
     } else if (make_stream(t)) {
         t->state = HANDSHAKE;
         handshake(t);
@@ -349,15 +378,74 @@ static void hand_on(struct transport *t, struct span bytes)
         buf_free(&in);
 }
 
+/* The same for what came in a WebSocket; `bytes` is written to. */
+static void unwrap(struct transport *t, uint8_t *bytes, size_t len)
+{
+    uint32_t life = t->life;
+    struct websocket_end end;
+    size_t clear = 0;
+    bool open = websocket_read(&t->websocket, bytes, &clear, &len, &t->out, &end);
+    t->overflowed |= buf_len(&t->out) > TRANSPORT_QUEUE_MAX;
+    t->pending_len = len - clear;
+    memcpy(t->pending, bytes + clear, t->pending_len);
+    if (clear > 0)
+        hand_on(t, span_of(bytes, clear));
+    if (open || life != t->life)
+        return;
+    transport_flush(t);
+    failed(t, end.why, end.why_text);
+    lose(t);
+}
+
+/* The server said yes; what it said right behind that belongs to the WebSocket. */
+static void upgraded(struct transport *t, size_t head_size)
+{
+    uint32_t life = t->life;
+    struct buf in = t->in;
+    t->in = (struct buf){0};
+    buf_consume(&in, head_size, KEEP_BYTES);
+    opened(t);
+    if (life == t->life && buf_len(&in) > 0)
+        unwrap(t, in.bytes + in.begin, buf_len(&in));
+    buf_free(&in);
+}
+
+static void read_answer(struct transport *t)
+{
+    size_t got, size;
+    failed(t, "closed", "the server closed the connection during the upgrade to WebSocket");
+    enum io io = read_some(t, buf_reserve(&t->in, READ_ROOM), &got);
+    buf_commit(&t->in, got);
+    t->again = false;
+    if (io == IO_WAIT) {
+        watch(t, EPOLLIN | (t->wants_out || buf_len(&t->out) > 0 ? EPOLLOUT : 0u));
+        return;
+    }
+    if (io != IO_OK) {
+        try_next(t);
+        return;
+    }
+    enum ws_upgrade_outcome outcome = websocket_answer(&t->websocket, buf_span(&t->in), &size);
+    if (outcome == WS_UPGRADE_OK) {
+        upgraded(t, size);
+    } else if (outcome == WS_UPGRADE_PARTIAL) {
+        t->again = t->stream != NULL && SSL_has_pending(t->stream) != 0;
+    } else {
+        failed(t, ws_upgrade_label(outcome), ws_upgrade_text(outcome));
+        try_next(t);
+    }
+}
+
 static void receive(struct transport *t)
 {
-    uint8_t bytes[READ_ROOM];
+    uint8_t bytes[WS_PENDING_SIZE_MAX + READ_ROOM];
     uint32_t life = t->life;
     t->again = false;
     for (uint32_t i = 0; i < READS_MAX; i++) {
-        size_t got;
+        size_t got, left = t->pending_len;
         failed(t, "closed", "the server closed the connection");
-        enum io io = read_some(t, bytes, &got);
+        memcpy(bytes, t->pending, left);
+        enum io io = read_some(t, bytes + left, &got);
         if (io == IO_WAIT) {
             if (t->stream != NULL && t->wants_out)
                 watch(t, EPOLLIN | EPOLLOUT);
@@ -367,11 +455,14 @@ static void receive(struct transport *t)
             lose(t);
             return;
         }
-        hand_on(t, span_of(bytes, got));
+        if (t->target.path != NULL)
+            unwrap(t, bytes, left + got);
+        else
+            hand_on(t, span_of(bytes, got));
         if (life != t->life)
             return;
         /* On a socket a short read says that there is no more. */
-        if (t->stream == NULL && got < sizeof bytes)
+        if (t->stream == NULL && got < READ_ROOM)
             return;
     }
     t->again = t->stream != NULL && SSL_has_pending(t->stream) != 0;
@@ -379,7 +470,7 @@ static void receive(struct transport *t)
 
 void transport_flush(struct transport *t)
 {
-    if (t->state != OPEN)
+    if (t->state != OPEN && t->state != UPGRADE)
         return;
     while (buf_len(&t->out) > 0) {
         size_t taken;
@@ -412,7 +503,10 @@ void transport_send(struct transport *t, struct span bytes)
         t->overflowed = true;
         return;
     }
-    buf_append(&t->out, bytes);
+    if (t->target.path != NULL)
+        websocket_send(&t->websocket, &t->out, bytes);
+    else
+        buf_append(&t->out, bytes);
 }
 
 bool transport_has_room(const struct transport *t)
@@ -424,7 +518,8 @@ bool transport_has_room(const struct transport *t)
 
 static bool set_up(struct transport *t, const char **why)
 {
-    *why = "servers: give tcp://host:port or tls://host:port, several separated by commas";
+    *why = "servers: give tcp://host:port, tls://host:port, ws://host:port/path or "
+           "wss://host:port/path, several separated by commas";
     t->servers = t->options.servers == NULL
                      ? NULL
                      : servers_new(t->options.servers, t->events.random, t->ctx);
@@ -444,6 +539,8 @@ struct transport *transport_new(const struct transport_options *options,
     t->events = *events;
     t->ctx = ctx;
     t->fd = t->epoll_fd = -1;
+    t->websocket.random = events->random;
+    t->websocket.ctx = ctx;
     bool ok = set_up(t, why);
     t->options.servers = t->options.ca_file = NULL; /* borrowed only until now */
     if (ok)
@@ -470,11 +567,16 @@ int transport_fd(const struct transport *t)
     return t->epoll_fd;
 }
 
+static bool is_opening(const struct transport *t)
+{
+    return t->state == CONNECTING || t->state == HANDSHAKE || t->state == UPGRADE;
+}
+
 uint64_t transport_due_ms(const struct transport *t)
 {
     if (t->again || t->overflowed)
         return 0;
-    return t->state == CONNECTING || t->state == HANDSHAKE ? t->try_until_ms : UINT64_MAX;
+    return is_opening(t) ? t->try_until_ms : UINT64_MAX;
 }
 
 void transport_connect(struct transport *t)
@@ -487,6 +589,8 @@ void transport_connect(struct transport *t)
 
 void transport_disconnect(struct transport *t)
 {
+    if (t->state == OPEN && t->target.path != NULL)
+        websocket_close(&t->websocket, &t->out, WS_CODE_NORMAL);
     transport_flush(t);
     if (t->state == OPEN && t->stream != NULL && buf_len(&t->out) == 0) {
         (void)SSL_shutdown(t->stream);
@@ -506,6 +610,11 @@ static void dispatch(struct transport *t)
         connected(t);
     } else if (t->state == HANDSHAKE) {
         handshake(t);
+    } else if (t->state == UPGRADE) {
+        if ((event.events & EPOLLOUT) != 0)
+            transport_flush(t);
+        if (t->again || t->stream != NULL || (event.events & ~(uint32_t)EPOLLOUT) != 0)
+            read_answer(t);
     } else {
         if ((event.events & EPOLLOUT) != 0)
             transport_flush(t);
@@ -522,7 +631,7 @@ void transport_process(struct transport *t, uint64_t now_ms)
         lose(t);
     } else if (t->state == STARTING) {
         start_next(t, now_ms);
-    } else if ((t->state == CONNECTING || t->state == HANDSHAKE) && t->try_until_ms <= now_ms) {
+    } else if (is_opening(t) && t->try_until_ms <= now_ms) {
         failed(t, "timeout", "the server did not answer in time");
         try_next(t);
     } else if (t->state != IDLE) {

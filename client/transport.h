@@ -1,10 +1,10 @@
-/* transport: one connection at a time to one of the servers, TCP or TLS. OpenSSL is this file's
- * secret.
+/* transport: one connection at a time to one of the servers: TCP or TLS, and WebSocket over either.
+ * OpenSSL is this file's secret.
  *
- *     IDLE --connect--> STARTING --> CONNECTING --> HANDSHAKE (TLS) --> OPEN
- *       ^                  ^ next address, next server |                 |
- *       |                  '------------ failed -------'                 |
- *       '--- disconnect; lost: no server was left, or it was open -------'
+ *     IDLE --connect--> STARTING --> CONNECTING --> HANDSHAKE (TLS) --> UPGRADE (ws) --> OPEN
+ *       ^                  ^ next address, next server |                    |              |
+ *       |                  '------------ failed -------+--------------------'              |
+ *       '--- disconnect; lost: no server was left, or it was open -------------------------'
  *
  * Servers are tried in random order, of each all addresses in random order; what failed or was lost
  * is not first again before the others had their turn. TLS is 1.2 or later; the chain and the name
@@ -27,7 +27,7 @@ struct transport;
 #define TRANSPORT_QUEUE_MAX (2u * 1024u * 1024u)
 
 struct transport_options {
-    const char *servers; /* "tcp://host:port,tls://[::1]:port" */
+    const char *servers; /* "tcp://host:port,tls://[::1]:port,wss://host/path" */
     const char *ca_file; /* PEM; NULL: the system's */
     bool insecure;       /* do not check certificates */
     uint32_t try_ms;     /* how long one address may take to open */
@@ -57,7 +57,8 @@ void transport_connect(struct transport *transport);
 /* Writes what the socket takes of what waits, and closes. */
 void transport_disconnect(struct transport *transport);
 
-/* Queues; what is sent while not open goes nowhere. */
+/* Queues whole frames (one message of a WebSocket, at most 64 KiB); what is sent while not open
+ * goes nowhere. */
 void transport_send(struct transport *transport, struct span bytes);
 bool transport_has_room(const struct transport *transport);
 /* Writes what the socket takes now; the rest goes out from transport_process. */

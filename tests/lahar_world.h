@@ -1,5 +1,5 @@
-/* A server of a test's own for the C library: TCP or TLS, one connection at a time, in the test's
- * own thread; and a certificate authority to go with it. */
+/* A server of a test's own for the C library: TCP or TLS, and WebSocket if it is told to, one
+ * connection at a time, in the test's own thread; and a certificate authority to go with it. */
 #ifndef TESTS_LAHAR_WORLD_H
 #define TESTS_LAHAR_WORLD_H
 
@@ -11,12 +11,15 @@
 #include "proto/hot.h"
 #include "proto/reasons.h"
 #include "proto/unpack.h"
+#include "proto/ws.h"
+#include "proto/ws_upgrade.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/sha.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <poll.h>
@@ -44,6 +47,16 @@ struct server {
     uint32_t accepted;
     bool mute; /* accepts and does nothing */
     bool deaf; /* does not read */
+    /* WebSocket. */
+    bool websocket, upgraded;
+    const char *answer; /* to an upgrade, if not the right one */
+    struct ws_reader reader;
+    struct buf raw;
+    char path[64], host[64];
+    uint32_t pings, pongs; /* of the client */
+    uint8_t last_pong[WS_CONTROL_PAYLOAD_MAX];
+    size_t last_pong_len;
+    uint16_t close_code; /* that the client closed with */
 };
 
 struct world {
@@ -138,6 +151,8 @@ static inline void server_hang_up(struct server *server)
         close(server->fd);
     server->fd = -1;
     buf_free(&server->in);
+    buf_free(&server->raw);
+    server->upgraded = false;
     ERR_clear_error();
 }
 
@@ -166,10 +181,74 @@ static inline void server_accept(struct server *server)
     SSL_set_accept_state(server->ssl);
 }
 
+static inline void server_write(struct server *server, struct span bytes);
+
+static inline void server_sha1(const void *bytes, size_t len, uint8_t digest[20])
+{
+    SHA1(bytes, len, digest);
+}
+
+static inline void server_write_raw(struct server *server, struct span bytes)
+{
+    bool upgraded = server->upgraded;
+    server->upgraded = false;
+    server_write(server, bytes);
+    server->upgraded = upgraded;
+}
+
+static inline void server_upgrade(struct server *server)
+{
+    struct ws_upgrade request;
+    uint8_t answer[WS_UPGRADE_ANSWER_SIZE_MAX];
+    char accept[WS_UPGRADE_ACCEPT_SIZE];
+    enum ws_upgrade_outcome outcome = ws_upgrade_parse(buf_span(&server->raw), &request);
+    if (outcome == WS_UPGRADE_PARTIAL)
+        return;
+    assert_string_equal(ws_upgrade_label(outcome), "");
+    ws_upgrade_accept(request.key, server_sha1, accept);
+    snprintf(server->path, sizeof server->path, "%.*s", (int)request.path.len, request.path.at);
+    snprintf(server->host, sizeof server->host, "%.*s", (int)request.host.len, request.host.at);
+    buf_consume(&server->raw, request.size, 0);
+    if (server->answer)
+        server_write(server, span_text(server->answer));
+    else
+        server_write(server, span_of(answer, ws_upgrade_answer_write(answer, accept)));
+    server->upgraded = true;
+    ws_reader_init(&server->reader, WS_SERVER);
+}
+
+static inline void server_unwrap(struct server *server)
+{
+    struct ws_item item;
+    size_t used;
+    enum ws_event event;
+    if (!server->upgraded)
+        server_upgrade(server);
+    while (server->upgraded && buf_len(&server->raw) > 0) {
+        event = ws_read(&server->reader, server->raw.bytes + server->raw.begin,
+                        buf_len(&server->raw), &used, &item);
+        assert_int_not_equal(event, WS_ERROR);
+        if (event == WS_PIECE)
+            buf_append(&server->in, span_of(item.at, item.len));
+        if (event == WS_CLOSE)
+            server->close_code = item.code;
+        server->pings += event == WS_PING;
+        if (event == WS_PONG) {
+            server->pongs++;
+            memcpy(server->last_pong, item.at, item.len);
+            server->last_pong_len = item.len;
+        }
+        buf_consume(&server->raw, used, 0);
+        if (event == WS_MORE)
+            return;
+    }
+}
+
 static inline void server_read(struct server *server)
 {
+    struct buf *in = server->websocket ? &server->raw : &server->in;
     while (true) {
-        uint8_t *at = buf_reserve(&server->in, 16384);
+        uint8_t *at = buf_reserve(in, 16384);
         size_t got = 0;
         bool over;
         if (server->ssl) {
@@ -184,7 +263,9 @@ static inline void server_read(struct server *server)
             over = result == 0 || (result < 0 && errno != EAGAIN);
             got = result > 0 ? (size_t)result : 0;
         }
-        buf_commit(&server->in, got);
+        buf_commit(in, got);
+        if (server->websocket)
+            server_unwrap(server);
         if (over && buf_len(&server->in) == 0)
             server_hang_up(server);
         if (over || got == 0)
@@ -195,6 +276,12 @@ static inline void server_read(struct server *server)
 static inline void server_write(struct server *server, struct span bytes)
 {
     uint64_t give_up = now_ms() + WAIT_MS;
+    if (server->upgraded) {
+        uint8_t head[WS_HEAD_SIZE_MAX];
+        server_write_raw(server, span_of(head, ws_head_write(head, WS_OP_BINARY, bytes.len, NULL)));
+        server_write_raw(server, bytes);
+        return;
+    }
     while (bytes.len > 0) {
         size_t taken = 0;
         if (server->ssl) {

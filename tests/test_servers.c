@@ -147,6 +147,61 @@ static void what_is_no_list_of_servers_is_refused(void **state)
         assert_null(servers_new(bad[i], next_random, &random));
 }
 
+static void expect_target(const char *text, const char *host, const char *port, const char *path,
+                          bool tls)
+{
+    uint64_t random = 1;
+    struct servers_target target;
+    const char *why;
+    struct servers *servers = servers_new(text, next_random, &random);
+    assert_non_null(servers);
+    servers_begin(servers);
+    assert_int_equal(servers_next(servers, &target, &why), SERVERS_TRY);
+    assert_string_equal(target.host, host);
+    assert_string_equal(target.port, port);
+    assert_int_equal(target.tls, tls);
+    assert_int_equal(servers_any_tls(servers), tls);
+    if (path == NULL)
+        assert_null(target.path);
+    else
+        assert_string_equal(target.path, path);
+    servers_free(servers);
+}
+
+static void a_websocket_has_a_path_and_a_port_of_its_own(void **state)
+{
+    (void)state;
+    expect_target("tcp://127.0.0.1:7", "127.0.0.1", "7", NULL, false);
+    expect_target("ws://127.0.0.1:7", "127.0.0.1", "7", "/", false);
+    expect_target("ws://127.0.0.1:7/a/b:8?c=d", "127.0.0.1", "7", "/a/b:8?c=d", false);
+    expect_target("ws://127.0.0.1", "127.0.0.1", "80", "/", false);
+    expect_target("wss://127.0.0.1/x", "127.0.0.1", "443", "/x", true);
+    expect_target("wss://[::1]", "::1", "443", "/", true);
+    expect_target("ws://[::1]:9/", "::1", "9", "/", false);
+}
+
+static void what_is_no_server_is_refused(void **state)
+{
+    static const char *const wrong[] = {
+        "",       "tcp://",           "tcp://a",         "tcp://a:1/x", "tls://a",
+        "ws://",  "ws:///x",          "ws://a:x/",       "ws://a:1/ b", "http://a/",
+        "wss:",   "ws://a:1/#x",      "ws://[::1/",      "WS://a:1",    "tcp://a:1,ws://",
+        "ws://:", "ws://a:1/x,wss//", "ws://a:1/\x01,x",
+    };
+    uint64_t random = 1;
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        if (servers_new(wrong[i], next_random, &random) != NULL)
+            fail_msg("taken: %s", wrong[i]);
+    char longest[1200] = "ws://a:1/";
+    memset(longest + 9, 'x', 1023);
+    struct servers *servers = servers_new(longest, next_random, &random);
+    assert_non_null(servers);
+    servers_free(servers);
+    longest[9 + 1023] = 'x';
+    assert_null(servers_new(longest, next_random, &random));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -156,6 +211,8 @@ int main(void)
         cmocka_unit_test(says_scheme_and_name_as_they_were_written),
         cmocka_unit_test(a_name_that_is_not_known_does_not_end_the_round),
         cmocka_unit_test(what_is_no_list_of_servers_is_refused),
+        cmocka_unit_test(a_websocket_has_a_path_and_a_port_of_its_own),
+        cmocka_unit_test(what_is_no_server_is_refused),
     };
     return cmocka_run_group_tests_name("servers", tests, NULL, NULL);
 }

@@ -331,3 +331,11 @@ def tcp(cluster, *edges):
 
 def tls(cluster, *edges):
     return ",".join(f"tls://127.0.0.1:{cluster.tls_ports[e]}" for e in edges)
+
+
+def ws(cluster, *edges):
+    return ",".join(f"ws://127.0.0.1:{cluster.ws_ports[e]}/" for e in edges)
+
+
+def wss(cluster, *edges):
+    return ",".join(f"wss://127.0.0.1:{cluster.wss_ports[e]}/" for e in edges)

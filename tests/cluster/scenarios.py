@@ -16,7 +16,7 @@ import time
 import fair
 import front_door
 import websockets
-from cluster import Cluster, Failure, Swarm, check, tcp, tls, wait_until
+from cluster import Cluster, Failure, Swarm, check, tcp, tls, wait_until, ws, wss
 
 SCALE = float(os.environ.get("LAHAR_SCALE", "1"))
 
@@ -26,11 +26,11 @@ def scaled(number):
 
 
 def everyone_reaches_everyone_and_the_ledgers_close(build):
-    """200 users over TCP and TLS on both edges, several devices for some, random pairs in both classes."""
+    """200 users over TCP, TLS and WebSocket on both edges, several devices for some, random pairs in both classes."""
     cluster = Cluster(build, edge_lines="limits:\n  sends_per_s: 0\n")
     yield cluster
     cluster.start()
-    swarm = Swarm(cluster, [tcp(cluster, "e1"), tls(cluster, "e2"), tcp(cluster, "e2"), tls(cluster, "e1")], 200, devices=3)
+    swarm = Swarm(cluster, [tcp(cluster, "e1"), tls(cluster, "e2"), ws(cluster, "e2"), wss(cluster, "e1")], 200, devices=3)
     swarm.all_online()
     swarm.ask("messages", scaled(50000), "confirmed", 400)
     swarm.ask("settle", 30)
