@@ -1,6 +1,7 @@
 /* lahar: the command for operators and for trying things out. */
 #include "base/log.h"
 #include "cli/admin.h"
+#include "cli/chat.h"
 #include "cli/mint.h"
 #include "cli/talk.h"
 
@@ -33,7 +34,7 @@ static const struct command {
     cli_run_fn *run;
     const char *help;
 } commands[] = {
-    {"chat", talk_chat, "chat [GID]            talk: lines are sent, /to GID says to whom"},
+    {"chat", chat_run, "chat [GID]            talk, in the whole terminal; --plain: by lines"},
     {"send", talk_send, "send GID TEXT         send one message and say how it ended"},
     {"listen", talk_listen, "listen                print what comes, one JSON object a line"},
     {"token", talk_token, "token                 make a site token and print it"},
