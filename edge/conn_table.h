@@ -43,7 +43,7 @@ struct conn {
     uint32_t generation;
     uint32_t address; /* in limits */
     uint32_t ws;      /* in table->websocks; POOL_NONE */
-    uint16_t shaken; /* bytes that the handshake took */
+    uint16_t shaken;  /* bytes that the handshake took */
     uint8_t listener;
     uint8_t state;
     uint8_t reason;   /* why it is CLOSED */

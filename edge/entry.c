@@ -54,6 +54,17 @@ static void turn_away(struct conn_table *table, const struct acceptor_socket *so
     metrics_add(table->metrics, edge_metrics_ended(reason), 1);
 }
 
+/* The same for one that was let in so far. */
+static void say_notice(struct conn_table *table, struct conn *conn, enum end_reason reason)
+{
+    uint32_t layers = acceptor_layers(table->acceptor, conn->listener);
+    if (layers & ACCEPTOR_TLS)
+        return;
+    uint8_t notice[NOTICE_BYTES_MAX];
+    size_t len = make_notice(table, layers, reason, notice);
+    flush_append(table, conn, span_of(notice, len));
+}
+
 /* ---- becoming open ---- */
 
 static void open_conn(struct conn_table *table, struct conn *conn, uint32_t origin)
@@ -237,6 +248,7 @@ static void come_from(struct conn_table *table, struct conn *conn,
         limits_time(limits, loop_now_ms(table->loop));
         enum limit limit = limits_enter(limits, (const struct sockaddr *)from, &conn->address);
         if (limit != LIMIT_NONE) {
+            say_notice(table, conn, limits_end(limit));
             conn_begin_close(table, conn, limits_end(limit));
             return;
         }
