@@ -33,9 +33,15 @@ struct seat {
     uint8_t server, failures;
 };
 
+struct ticket {
+    uint8_t len;
+    uint8_t bytes[];
+};
+
 /* One of those who are logging in. */
 struct login {
     uint64_t began_ns;
+    bool by_ticket;
     char *token;
     size_t token_len;
 };
@@ -48,8 +54,9 @@ struct crowd {
     struct net *net;
     struct mint_signer *signer;
     char devices[CROWD_DEVICES_MAX][48];
-    struct seat *seats; /* of the users, then of the gone ones */
-    uint64_t *lost_ns;  /* by seat; NULL without comes_back */
+    struct seat *seats;      /* of the users, then of the gone ones */
+    uint64_t *lost_ns;       /* by seat; NULL without comes_back */
+    struct ticket **tickets; /* by seat; NULL: none are kept */
     uint32_t seat_count, own_seats;
     struct login *logins;
     uint16_t *free_logins;
@@ -130,13 +137,39 @@ static bool make_token(struct crowd *crowd, uint32_t number, struct login *login
     return true;
 }
 
+static struct ticket *ticket_of(const struct crowd *crowd, uint32_t number)
+{
+    return crowd->tickets == NULL ? NULL : crowd->tickets[number];
+}
+
+static void keep_ticket(struct crowd *crowd, uint32_t number, struct span bytes)
+{
+    if (crowd->tickets == NULL)
+        return;
+    struct ticket *ticket = crowd->tickets[number];
+    if (bytes.len == 0 || bytes.len > UINT8_MAX) {
+        free(ticket);
+        crowd->tickets[number] = NULL;
+        return;
+    }
+    if (ticket == NULL || ticket->len != bytes.len) {
+        free(ticket);
+        ticket = malloc(sizeof *ticket + bytes.len);
+        assert(ticket != NULL);
+        ticket->len = (uint8_t)bytes.len;
+        crowd->tickets[number] = ticket;
+    }
+    memcpy(ticket->bytes, bytes.at, bytes.len);
+}
+
 /* There must be a free place. */
 static void start_login(struct crowd *crowd, uint32_t number)
 {
     struct seat *seat = &crowd->seats[number];
     uint16_t place = crowd->free_logins[crowd->free_count - 1];
     assert(seat->state == SEAT_EMPTY || seat->state == SEAT_AWAY);
-    if (!make_token(crowd, number, &crowd->logins[place]))
+    crowd->logins[place].by_ticket = ticket_of(crowd, number) != NULL;
+    if (!crowd->logins[place].by_ticket && !make_token(crowd, number, &crowd->logins[place]))
         return;
     crowd->free_count--;
     seat->login = place;
@@ -159,12 +192,15 @@ static void say_hello(void *ctx, uint32_t number)
 {
     struct crowd *crowd = ctx;
     const struct login *login = &crowd->logins[crowd->seats[number].login];
+    const struct ticket *ticket = login->by_ticket ? ticket_of(crowd, number) : NULL;
     const struct target_login words = {
+        .ticket = ticket == NULL ? (struct span){0} : span_of(ticket->bytes, ticket->len),
         .number = (uint64_t)crowd->options.base + user_of(crowd, number) + 1,
         .token = span_of(login->token, login->token_len),
         .device = span_text(crowd->devices[device_of(crowd, number)]),
     };
-    uint8_t *at = net_reserve(crowd->net, number, TARGET_OVERHEAD_MAX + login->token_len);
+    size_t shown = ticket == NULL ? login->token_len : ticket->len;
+    uint8_t *at = net_reserve(crowd->net, number, TARGET_OVERHEAD_MAX + shown);
     net_commit(crowd->net, number, crowd->options.target->hello(at, &words));
 }
 
@@ -188,6 +224,8 @@ static void welcome(struct crowd *crowd, uint32_t number, const struct target_fr
         crowd->lost_ns[number] = 0;
         crowd->counts.back++;
     }
+    crowd->counts.by_ticket += crowd->logins[seat->login].by_ticket;
+    keep_ticket(crowd, number, frame->is.welcome.ticket);
     free_login(crowd, seat);
     seat->state = SEAT_ONLINE;
     seat->failures = 0;
@@ -318,6 +356,17 @@ static void ended(struct crowd *crowd, uint32_t number, const struct target_fram
         free_login(crowd, seat);
         net_close(crowd->net, number);
         come_back(crowd, number);
+        return;
+    }
+    bool refused = seat->state == SEAT_LOGGING_IN && crowd->logins[seat->login].by_ticket &&
+                   frame->is.ended.reason == END_TOKEN_REQUIRED;
+    if (refused) {
+        crowd->counts.no_ticket++;
+        keep_ticket(crowd, number, (struct span){0});
+        free_login(crowd, seat);
+        net_close(crowd->net, number);
+        seat->state = SEAT_AWAY;
+        agenda_add(&crowd->back, net_now_ns(crowd->net), number);
         return;
     }
     if (crowd->options.comes_back)
@@ -473,6 +522,10 @@ static void make_seats(struct crowd *crowd)
     }
     for (uint32_t i = 0; i < options->logins_at_once; i++)
         crowd->free_logins[crowd->free_count++] = (uint16_t)i;
+    if (options->target->tickets && (options->comes_back || options->tickets)) {
+        crowd->tickets = calloc(crowd->seat_count, sizeof(struct ticket *));
+        assert(crowd->tickets != NULL);
+    }
     if (options->comes_back) {
         crowd->lost_ns = calloc(crowd->seat_count, sizeof *crowd->lost_ns);
         assert(crowd->lost_ns != NULL);
@@ -517,6 +570,9 @@ void crowd_free(struct crowd *crowd)
     net_free(crowd->net);
     for (uint32_t i = 0; i < crowd->options.logins_at_once; i++)
         free(crowd->logins[i].token);
+    for (uint32_t i = 0; crowd->tickets != NULL && i < crowd->seat_count; i++)
+        free(crowd->tickets[i]);
+    free(crowd->tickets);
     mint_signer_free(crowd->signer);
     agenda_free(&crowd->back);
     free(crowd->lost_ns);

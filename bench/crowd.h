@@ -7,7 +7,8 @@
  *
  * A connection that is lost fails the run (crowd_why), unless `comes_back`: then it logs in again
  * as clients do, on another server, after a random part of 1 s that doubles with each failure in a
- * row, up to 60 s. So does, in any case, one whose login is refused as BUSY.
+ * row, up to 60 s. So does, in any case, one whose login is refused as BUSY. With comes_back, or
+ * with `tickets`, who logs in again does so by the ticket of his last welcome.
  */
 #ifndef BENCH_CROWD_H
 #define BENCH_CROWD_H
@@ -31,6 +32,7 @@ struct crowd_options {
     uint32_t keep_bytes, sources; /* see bench/net.h */
     int wake_fd;
     bool comes_back;
+    bool tickets; /* who logs in again does so by ticket, as with comes_back */
 };
 
 /* Users are told by number, devices from 0. */
@@ -82,6 +84,8 @@ uint64_t crowd_clock_ns(struct crowd *crowd);
 struct crowd_counts {
     uint64_t online, lost; /* connections; lost: ended after their login */
     uint64_t logins, back;
+    uint64_t by_ticket;    /* of the logins */
+    uint64_t no_ticket;    /* tickets that were refused: a token follows */
     uint64_t refused;      /* logins, as BUSY: they are tried again */
     uint64_t out_of_order; /* deliveries whose dseq does not follow the one before it */
 };

@@ -18,7 +18,7 @@ struct options {
     uint32_t users, first, devices, processes, sources, slots, p99_us, kill_pid;
     uint32_t in_flight, think_ms, bytes, seconds, warmup, logins_at_once, login_timeout;
     double rate, offline_share;
-    bool even, json;
+    bool even, tickets, json;
     bool comes_back; /* of the workload's row */
 };
 

@@ -73,7 +73,7 @@ uint64_t report_broken(const struct options *options, const struct report *repor
 struct figures {
     double connections;
     double rate, server_cpu_s, redis_cpu_s, per_cpu_s, cpu_us, own_share;
-    double logins, login_seconds, login_rate, login_cpu_us;
+    double logins, by_ticket, login_seconds, login_rate, login_cpu_us;
     double resident, kernel, own_resident; /* bytes a connection */
     double held_cpu_us;                    /* a connection and second */
 };
@@ -103,6 +103,7 @@ static struct figures figures_of(const struct options *options, const struct rep
     f.own_share = ratio(seconds(span->own_cpu_ns), seconds(span->ns));
     f.held_cpu_us = 1e6 * ratio(ratio(f.server_cpu_s, seconds(span->ns)), f.connections);
     f.logins = (double)logins->counts.logins;
+    f.by_ticket = (double)logins->counts.by_ticket;
     f.login_seconds = seconds(logins->ns);
     f.login_rate = ratio(f.logins, f.login_seconds);
     f.login_cpu_us = 1e6 * ratio(cpu_s(options, logins) + redis_cpu_s(options, logins), f.logins);
@@ -213,6 +214,7 @@ static void print_json(const struct options *options, const struct report *repor
     if (f.logins > 0) {
         printf(",\"logins\":{\"count\":%.0f", f.logins);
         json_real("seconds", f.login_seconds);
+        json_count("by_ticket", (uint64_t)f.by_ticket);
         json_real("per_second", f.login_rate);
         json_real("cpu_us_each", f.login_cpu_us);
         json_count("refused", report->whole.refused);
@@ -323,8 +325,9 @@ static void print_text(const struct options *options, const struct report *repor
             print_latency("sent late by", &report->late);
     }
     if (f.logins > 0) {
-        printf("  %.0f logins in %.1f s: %.0f/s, %.0f us CPU of the servers each\n", f.logins,
-               f.login_seconds, f.login_rate, f.login_cpu_us);
+        printf(
+            "  %.0f logins (%.0f by ticket) in %.1f s: %.0f/s, %.0f us CPU of the servers each\n",
+            f.logins, f.by_ticket, f.login_seconds, f.login_rate, f.login_cpu_us);
         if (report->whole.refused > 0)
             printf("  logins refused as busy and tried again: %llu\n",
                    (unsigned long long)report->whole.refused);

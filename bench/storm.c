@@ -13,8 +13,9 @@
 
 struct storm {
     uint64_t lost, back;
-    struct hist returned;       /* from the loss to the welcome */
-    struct hist before, during; /* latencies of those who stayed */
+    uint64_t by_ticket, no_ticket; /* of those who came back; refused, so a token was shown */
+    struct hist returned;          /* from the loss to the welcome */
+    struct hist before, during;    /* latencies of those who stayed */
 };
 
 static bool strike(const struct options *options)
@@ -33,6 +34,8 @@ static bool wait_for_all(struct lead *lead, struct storm *storm)
         team_sum(lead_team(lead), &sum);
         storm->lost = sum.lost;
         storm->back = sum.back;
+        storm->by_ticket = sum.by_ticket;
+        storm->no_ticket = sum.no_ticket;
         if (sum.online == (uint64_t)options->users * options->devices)
             break;
         if (!lead_pass(lead, options->rate, LOOK_S))
@@ -77,6 +80,8 @@ static void print_json(const void *ctx)
     const struct storm *storm = ctx;
     printf(",\"storm\":{\"lost\":%llu", (unsigned long long)storm->lost);
     json_count("back", storm->back);
+    json_count("by_ticket", storm->by_ticket);
+    json_count("tickets_refused", storm->no_ticket);
     printf(",\"back_seconds\":{\"p50\":%.6g", seconds(&storm->returned, 0.5));
     json_real("p99", seconds(&storm->returned, 0.99));
     json_real("max", seconds(&storm->returned, 1));
@@ -95,6 +100,8 @@ static void print_text(const void *ctx)
            (unsigned long long)storm->lost, (unsigned long long)storm->back,
            seconds(&storm->returned, 0.5), seconds(&storm->returned, 0.99),
            seconds(&storm->returned, 1));
+    printf("  %llu of them by ticket; %llu tickets were refused\n",
+           (unsigned long long)storm->by_ticket, (unsigned long long)storm->no_ticket);
     if (storm->before.count > 0)
         printf("  p99 of the others: %.0f us before, %.0f us during\n",
                (double)hist_at(&storm->before, 0.99) / 1e3,

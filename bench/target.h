@@ -15,6 +15,7 @@
 struct target_login {
     uint64_t number; /* for those who take our word for it */
     struct span token, device;
+    struct span ticket; /* not empty: instead of the token */
 };
 
 enum target_event {
@@ -35,6 +36,7 @@ struct target_frame {
         struct {
             uint64_t gid;          /* 0: the number he logged in with */
             uint32_t heartbeat_ms; /* 0: none */
+            struct span ticket;    /* to come back with; empty: none */
         } welcome;
         struct hot_deliver deliver;
         struct hot_ack ack;
@@ -50,6 +52,7 @@ struct target {
     const char *name;
     const char *help;         /* what it is, for --help */
     bool tokens;              /* logs in with a token */
+    bool tickets;             /* and comes back with a ticket */
     bool names_sender;        /* a delivery's `from` is true; otherwise it is 0 */
     bool takes_resends;       /* knows a message that is sent again by its id */
     bool ack_is_delivery;     /* an acknowledgement says that the recipient has it */

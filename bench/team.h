@@ -58,6 +58,7 @@ struct team_now {
 struct team_counts {
     struct referee_counts referee;
     uint64_t online, lost, logins; /* connections; lost: ended after their login */
+    uint64_t by_ticket, no_ticket; /* of the logins; and tickets that were refused */
     uint64_t refused;              /* logins, as BUSY: tried again */
     uint64_t back;                 /* came back after having been lost */
     uint64_t starved;              /* sends that were put off since all slots were taken */

@@ -348,6 +348,8 @@ static void stand(struct traffic *traffic)
     member->counts.logins = counts.logins;
     member->counts.back = counts.back;
     member->counts.refused = counts.refused;
+    member->counts.by_ticket = counts.by_ticket;
+    member->counts.no_ticket = counts.no_ticket;
     traffic->counts->out_of_order = counts.out_of_order;
     if (*crowd_why(traffic->crowd))
         member_fail(member, "%s", crowd_why(traffic->crowd));
@@ -411,6 +413,7 @@ static void open_crowd(struct traffic *traffic)
         .sources = options->sources,
         .wake_fd = member->wake_fd,
         .comes_back = options->comes_back,
+        .tickets = options->tickets,
     };
     const struct crowd_events events = {on_deliver, on_ack, on_nack, on_online, on_lost};
     const struct crowd_hists hists = {&member->hists[TEAM_LOGINS], &member->hists[TEAM_BACK]};

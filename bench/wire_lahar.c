@@ -11,7 +11,14 @@ static size_t write_hello(uint8_t *at, const struct target_login *login)
     assert(login->token.len + login->device.len < sizeof hello / 2);
     end = wire_put_varint(end, 1, 1);
     end = wire_put_bytes(end, 2, span_text("lahar-bench/" LAHAR_VERSION));
-    end = wire_put_bytes(end, 3, login->token);
+    if (login->ticket.len > 0) {
+        uint8_t resume[FRAME_HELLO_SIZE_MAX / 2];
+        assert(login->ticket.len < sizeof resume / 2);
+        uint8_t *resume_end = wire_put_bytes(resume, 1, login->ticket);
+        end = wire_put_bytes(end, 4, span_of(resume, (size_t)(resume_end - resume)));
+    } else {
+        end = wire_put_bytes(end, 3, login->token);
+    }
     end = wire_put_bytes(end, 5, login->device);
     size_t len = (size_t)(end - hello);
     uint8_t *to = frame_prefix_write(at, LAHAR__V1__CLIENT_FRAME__FRAME_HELLO, len);
@@ -35,6 +42,16 @@ static size_t write_ping(uint8_t *at)
     return (size_t)(frame_prefix_write(at, LAHAR__V1__CLIENT_FRAME__FRAME_PING, 0) - at);
 }
 
+/* protobuf-c copies; the caller's bytes stay. */
+static struct span lying_in(struct span content, ProtobufCBinaryData copy)
+{
+    if (copy.len == 0)
+        return (struct span){0};
+    const uint8_t *at = memmem(content.at, content.len, copy.data, copy.len);
+    assert(at != NULL);
+    return span_of(at, copy.len);
+}
+
 static bool read_welcome(struct span content, struct target_frame *frame)
 {
     Lahar__V1__Welcome *welcome = lahar__v1__welcome__unpack(NULL, content.len, content.at);
@@ -43,6 +60,7 @@ static bool read_welcome(struct span content, struct target_frame *frame)
     frame->event = TARGET_WELCOME;
     frame->is.welcome.gid = welcome->gid;
     frame->is.welcome.heartbeat_ms = welcome->heartbeat_ms;
+    frame->is.welcome.ticket = lying_in(content, welcome->ticket);
     lahar__v1__welcome__free_unpacked(welcome, NULL);
     return true;
 }
@@ -110,6 +128,7 @@ const struct target wire_lahar = {
     .name = "lahar",
     .help = "this cluster",
     .tokens = true,
+    .tickets = true,
     .names_sender = true,
     .takes_resends = true,
     .ack_is_delivery = true,
