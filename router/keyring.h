@@ -23,7 +23,7 @@
 struct keyring;
 
 #define KEYRING_GRACE_S 60u
-#define KEYRING_POLLS 3u
+#define KEYRING_POLLS 2u
 #define KEYRING_SECRET_SIZE 32u
 
 struct keyring_options {

@@ -562,5 +562,7 @@ const char *shard_not_ready(const struct shard *shard)
         return why;
     if (!shard->serving)
         return "presence is being loaded";
-    return sitebook_ready(shard->sitebook) ? NULL : "the sites were not read yet";
+    if (!sitebook_ready(shard->sitebook))
+        return "the sites were not read yet";
+    return keyring_revision(shard->keyring) != 0 ? NULL : "the keys of tickets were not read yet";
 }

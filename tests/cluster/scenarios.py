@@ -15,6 +15,7 @@ import time
 
 import fair
 import front_door
+import tickets
 import websockets
 from cluster import Cluster, Failure, Swarm, check, tcp, tls, wait_until, ws, wss
 
@@ -229,7 +230,8 @@ def leaving_daemons_say_goodbye_and_exit_with_0(build):
 
 
 SCENARIOS = [value for names, module in ((globals(), "__main__"), (vars(front_door), "front_door"),
-                                           (vars(fair), "fair"), (vars(websockets), "websockets"))
+                                           (vars(fair), "fair"), (vars(websockets), "websockets"),
+                                           (vars(tickets), "tickets"))
              for value in list(names.values()) if inspect.isgeneratorfunction(value) and value.__module__ == module]
 
 
