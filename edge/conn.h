@@ -5,9 +5,10 @@
  * What a listener does not speak (a PROXY header, TLS, WebSocket) is left out; any state may go
  * straight to CLOSED. What is spoken is decided at accept and known nowhere else. The table owns
  * every conn; everyone else holds a conn_id. Closing makes the id stale at once; on_closed is
- * called, and the slot reused, only at the end of the turn. So no call here ever calls back. Slots
- * are below conns_max, and one that was used before is handed out again before a new one, so that
- * others may keep what belongs to a conn in an array.
+ * called, and the slot reused, only at the end of the turn, or, if many end at once, of one soon
+ * after it. So no call here ever calls back. Slots are below conns_max, and one that was used
+ * before is handed out again before a new one, so that others may keep what belongs to a conn in an
+ * array.
  *
  * Reading goes through one buffer a table; only what on_bytes leaves over is kept with the conn.
  * Writing: conn_send queues, the end of the turn writes once per touched conn. A conn whose queue

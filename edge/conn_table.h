@@ -53,6 +53,8 @@ struct conn {
     bool blocked : 1; /* not all of `out` could be written */
     bool listed : 1;  /* is in table->slow */
     bool entered : 1; /* into limits */
+    bool waits : 1;   /* is in table->waiting */
+    bool called : 1;  /* was there, and may shake hands now */
 };
 
 static_assert(sizeof(struct conn) <= 112, "a conn must stay small");
@@ -69,7 +71,9 @@ struct conn_table {
     struct pool websocks;
     uint32_t source;
     uint32_t last_generation;
-    uint32_t handshakes_left; /* in this turn */
+    uint32_t handshakes_left; /* in this turn, for who was not called */
+    struct indices waiting;   /* slots of conns in whose handshake there is something to do */
+    uint32_t waiting_from;    /* those before it were called */
     uint32_t entering;        /* not open yet */
     uint32_t newest_fd;       /* about how many are in use: the kernel gives the lowest */
     uint64_t shown_ms;        /* when the limits' gauges were set last */
@@ -130,6 +134,8 @@ void conn_take_raw(struct conn_table *table, struct conn *conn, uint8_t *at, siz
 void entry_socket(void *ctx, const struct acceptor_socket *socket);
 /* A conn that is not open yet can go on. */
 void entry_ready(struct conn_table *table, struct conn *conn);
+/* What may be done of handshakes in the next turn. */
+void entry_turn_end(struct conn_table *table);
 /* Its time is over. */
 void entry_late(struct conn_table *table, struct conn *conn);
 

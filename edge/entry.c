@@ -8,6 +8,12 @@
 #define NOTICE_BYTES_MAX WS_UPGRADE_ANSWER_SIZE_MAX
 /* A client's half of a handshake has some hundred bytes, with keys of the days to come 2 KiB. */
 #define HANDSHAKE_BYTES_MAX 16384u
+/* A step of a handshake costs 170 us of CPU, with what is cold then 300. In a turn there may be
+ * two, and as many more as take a third of it: so they hold nobody up for long, and get on however
+ * busy the others keep us. */
+#define STEPS_A_TURN 2u
+#define STEPS_A_TURN_MAX 16u
+#define STEP_SHARE_US 600u
 #define RECONNECT_MS 5000u /* what who is turned away is told */
 
 /* ---- turning away ---- */
@@ -201,11 +207,64 @@ static bool takes_too_much(const struct conn_table *table, struct conn *conn)
     return shaken > HANDSHAKE_BYTES_MAX;
 }
 
+/* Who must wait is not watched meanwhile: a crowd of those who are ready would keep the others from
+ * being told of. */
+static bool may_shake(struct conn_table *table, struct conn *conn)
+{
+    if (conn->called) {
+        conn->called = false;
+        return true;
+    }
+    if (table->handshakes_left > 0) {
+        table->handshakes_left--;
+        return true;
+    }
+    if (!conn->waits) {
+        conn->waits = true;
+        indices_add(&table->waiting, conn->slot);
+        conn->watched = 0;
+        loop_rewatch(table->loop, conn->stream.fd, table->source, conn_key(conn), 0);
+    }
+    return false;
+}
+
+/* The next one in the queue; NULL: nobody waits. A slot may have got another conn since. */
+static struct conn *next_waiting(struct conn_table *table)
+{
+    while (table->waiting_from < table->waiting.count) {
+        struct conn *conn = conn_at(table, table->waiting.at[table->waiting_from++]);
+        if (conn->waits && conn->state == CONN_HANDSHAKE)
+            return conn;
+    }
+    return NULL;
+}
+
+void entry_turn_end(struct conn_table *table)
+{
+    uint64_t steps = STEPS_A_TURN + loop_spent_us(table->loop) / STEP_SHARE_US;
+    uint32_t left = steps < STEPS_A_TURN_MAX ? (uint32_t)steps : STEPS_A_TURN_MAX;
+    struct conn *conn;
+    while (left > 0 && (conn = next_waiting(table)) != NULL) {
+        conn->waits = false;
+        conn->called = true;
+        conn_watch(table, conn);
+        left--;
+    }
+    /* Who comes while others wait waits, too. */
+    table->handshakes_left = left;
+    struct indices *waiting = &table->waiting;
+    if (table->waiting_from > waiting->count / 2) {
+        waiting->count -= table->waiting_from;
+        memmove(waiting->at, waiting->at + table->waiting_from,
+                waiting->count * sizeof *waiting->at);
+        table->waiting_from = 0;
+    }
+}
+
 static void shake_hands(struct conn_table *table, struct conn *conn)
 {
-    if (table->handshakes_left == 0)
-        return; /* it is still ready in the next turn */
-    table->handshakes_left--;
+    if (!may_shake(table, conn))
+        return;
     bool http = acceptor_layers(table->acceptor, conn->listener) & ACCEPTOR_WS;
     enum tls_status status = tls_handshake(table->tls, conn->stream.tls, conn->stream.fd, http);
     conn->stream.reading_writes = status == TLS_WANT_WRITE;

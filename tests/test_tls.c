@@ -452,6 +452,53 @@ static void many_handshakes_at_once_all_come_through(void **state)
     AWAIT(world, world->closed == CONNS_MAX);
 }
 
+/* Both wait for the turn's end: the echo, and 63 handshakes whose time is over. */
+static void a_crowd_that_is_ended_holds_nobody_up(void **state)
+{
+    struct world *world = *state;
+    world->mode = ECHO;
+    int friend = dial_open(world), crowd[CONNS_MAX - 1];
+    for (size_t i = 0; i < CONNS_MAX - 1; i++)
+        crowd[i] = dial_port(conn_table_port(world->table, world->tls), 0);
+    AWAIT(world, conn_count(world->table) == CONNS_MAX);
+    uint64_t most = 0, before = 0;
+    while (conn_count(world->table) > 1) {
+        loop_turn(world->loop, 50);
+        uint64_t late = count(world, EDGE_METRIC_CLOSED_TLS_TIMEOUT);
+        most = late - before > most ? late - before : most;
+        before = late;
+    }
+    assert_int_equal(before, CONNS_MAX - 1);
+    assert_true(most <= 16);
+    say(friend, "still here");
+    uint8_t got[10];
+    assert_int_equal(hear(world, friend, got, sizeof got), sizeof got);
+    for (size_t i = 0; i < CONNS_MAX - 1; i++)
+        close(crowd[i]);
+    close(friend);
+}
+
+/* All of them have said their piece before the first turn. */
+static void handshakes_that_wait_come_in_turn(void **state)
+{
+    struct world *world = *state;
+    enum { CROWD = CONNS_MAX - 1 };
+    struct client clients[CROWD];
+    for (size_t i = 0; i < CROWD; i++) {
+        clients[i] = dial_tls(world);
+        assert_int_equal(SSL_do_handshake(clients[i].ssl), -1);
+    }
+    AWAIT(world, conn_count(world->table) == CROWD);
+    /* One of those who wait leaves, and its slot is not missed. */
+    hang_up(&clients[CROWD - 1]);
+    clients[CROWD - 1] = dial_tls(world);
+    for (size_t i = 0; i < CROWD; i++)
+        assert_true(shake(world, &clients[i]));
+    AWAIT(world, world->opened == CROWD);
+    for (size_t i = 0; i < CROWD; i++)
+        hang_up(&clients[i]);
+}
+
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN); /* for the clients of the tests: SSL_write has no MSG_NOSIGNAL */
@@ -477,6 +524,8 @@ int main(void)
         TEST(a_handshake_that_takes_too_long_is_ended, set_up_tls_hasty),
         TEST(an_open_tls_conn_has_no_deadline, set_up_tls_hasty),
         TEST(many_handshakes_at_once_all_come_through, set_up_tls),
+        TEST(handshakes_that_wait_come_in_turn, set_up_tls),
+        TEST(a_crowd_that_is_ended_holds_nobody_up, set_up_tls_hasty),
     };
     return cmocka_run_group_tests_name("tls", tests, NULL, NULL);
 }

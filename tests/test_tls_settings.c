@@ -99,18 +99,41 @@ static void no_session_is_kept_for_resumption(void **state)
     }
 }
 
+/* False: it did not come in. Otherwise `chosen` is what was agreed on. */
+static bool offers(struct world *world, uint32_t listener, const char *offered, char chosen[16])
+{
+    struct client client = dial_listener(world, listener, 0);
+    if (offered != NULL)
+        SSL_set_alpn_protos(client.ssl, (const unsigned char *)offered, (unsigned)strlen(offered));
+    bool came = shake(world, &client);
+    const unsigned char *at;
+    unsigned len;
+    SSL_get0_alpn_selected(client.ssl, &at, &len);
+    assert_true(len < 16);
+    (void)snprintf(chosen, 16, "%.*s", (int)len, (const char *)at);
+    hang_up(&client);
+    return came;
+}
+
 static void protocols_that_are_offered_are_ignored_on_a_bare_listener(void **state)
 {
     struct world *world = *state;
-    struct client client = dial_tls(world);
-    static const unsigned char offered[] = "\x02h2\x08http/1.1";
-    SSL_set_alpn_protos(client.ssl, offered, sizeof offered - 1);
-    assert_true(shake(world, &client));
-    const unsigned char *chosen;
-    unsigned len;
-    SSL_get0_alpn_selected(client.ssl, &chosen, &len);
-    assert_int_equal(len, 0);
-    hang_up(&client);
+    char chosen[16];
+    assert_true(offers(world, world->tls, "\x02h2\x08http/1.1", chosen));
+    assert_string_equal(chosen, "");
+}
+
+static void who_offers_protocols_before_an_upgrade_must_offer_http(void **state)
+{
+    struct world *world = *state;
+    uint32_t wss = conn_table_listen(world->table, "wss://127.0.0.1:0");
+    char chosen[16];
+    assert_true(offers(world, wss, "\x02h2\x08http/1.1", chosen));
+    assert_string_equal(chosen, "http/1.1");
+    assert_true(offers(world, wss, NULL, chosen));
+    assert_string_equal(chosen, "");
+    assert_false(offers(world, wss, "\x02h2\x04smtp", chosen));
+    AWAIT(world, count(world, EDGE_METRIC_CLOSED_TLS_FAILED) == 1);
 }
 
 /* ---- names ---- */
@@ -195,6 +218,7 @@ int main(void)
         TEST(the_order_is_ours, set_up_tls),
         TEST(no_session_is_kept_for_resumption, set_up_tls),
         TEST(protocols_that_are_offered_are_ignored_on_a_bare_listener, set_up_tls),
+        TEST(who_offers_protocols_before_an_upgrade_must_offer_http, set_up_tls),
         TEST(each_name_is_shown_its_certificate_and_others_the_default, set_up_tls),
     };
     return cmocka_run_group_tests_name("tls_settings", tests, NULL, NULL);

@@ -46,9 +46,9 @@ struct client {
     SSL *ssl;
 };
 
-static inline struct client dial_tls_rcvbuf(struct world *world, int rcvbuf)
+static inline struct client dial_listener(struct world *world, uint32_t listener, int rcvbuf)
 {
-    struct client client = {.fd = dial_port(conn_table_port(world->table, world->tls), rcvbuf)};
+    struct client client = {.fd = dial_port(conn_table_port(world->table, listener), rcvbuf)};
     client.ctx = SSL_CTX_new(TLS_client_method());
     assert_non_null(client.ctx);
     client.ssl = SSL_new(client.ctx);
@@ -65,6 +65,11 @@ static inline void hang_up(struct client *client)
     SSL_CTX_free(client->ctx);
     close(client->fd);
     ERR_clear_error();
+}
+
+static inline struct client dial_tls_rcvbuf(struct world *world, int rcvbuf)
+{
+    return dial_listener(world, world->tls, rcvbuf);
 }
 
 static inline struct client dial_tls(struct world *world)
