@@ -1,9 +1,9 @@
 /* acceptor: the listeners of one table of conns, and the sockets that come in by them.
  *
- * At most 64 accepts a turn and listener, 8 where TLS is spoken, so that no more come than can
- * shake hands in time. When descriptors or memory run out (EMFILE and its kin), accepting pauses
- * for 100 ms and is counted. What is set on a listener the kernel hands down to what it accepts:
- * TCP_NODELAY and, if asked for, SO_SNDBUF.
+ * At most 16 accepts a turn and listener, 2 where TLS is spoken, so that a crowd holds nobody up.
+ * When descriptors or memory run out (EMFILE and its kin), accepting pauses for 100 ms and is
+ * counted. What is set on a listener the kernel hands down to what it accepts: TCP_NODELAY and, if
+ * asked for, SO_SNDBUF.
  */
 #ifndef EDGE_ACCEPTOR_H
 #define EDGE_ACCEPTOR_H
@@ -49,6 +49,9 @@ uint16_t acceptor_port(const struct acceptor *acceptor, uint32_t listener);
 uint32_t acceptor_layers(const struct acceptor *acceptor, uint32_t listener);
 /* No more accepts. */
 void acceptor_stop(struct acceptor *acceptor);
+/* Whether who speaks TLS waits in the kernel, where no deadline runs. The listeners stay ready:
+ * only for as long as there is work of another kind in each turn. */
+void acceptor_hold_tls(struct acceptor *acceptor, bool hold);
 /* Now and then: ends a pause that is over. */
 void acceptor_tick(struct acceptor *acceptor);
 

@@ -13,7 +13,7 @@
 #define TICK_MS 50u
 /* The end of a TLS stream takes 30 us or more: when a crowd's time is over at once, the others must
  * not wait for the end of all of them. */
-#define CLOSES_A_TURN 16u
+#define CLOSES_A_TURN 8u
 #define SHOW_MS 500u
 
 struct conn *conn_find(const struct conn_table *table, struct conn_id id)
@@ -432,11 +432,11 @@ struct conn_table *conn_table_new(struct loop *loop, const struct conn_options *
     copy_proxies(table, options);
     table->bytes = malloc((size_t)options->in_bytes_max + WS_PENDING_SIZE_MAX + STREAM_READ_MAX);
     assert(table->bytes != NULL);
-    entry_turn_end(table);
     metrics_set(metrics, EDGE_METRIC_CONNS_LIMIT, options->conns_max);
 
     table->source = loop_source(loop, on_conn_ready, table);
     table->acceptor = acceptor_new(loop, metrics, entry_socket, table);
+    entry_turn_end(table);
     loop_every(loop, TICK_MS, on_tick, table);
     loop_at_turn_end(loop, on_turn_end, table);
     return table;

@@ -14,6 +14,8 @@
 #define STEPS_A_TURN 2u
 #define STEPS_A_TURN_MAX 16u
 #define STEP_SHARE_US 600u
+/* With more in the queue nobody who speaks TLS is accepted. */
+#define WAITING_ENOUGH 16u
 #define RECONNECT_MS 5000u /* what who is turned away is told */
 
 /* ---- turning away ---- */
@@ -253,6 +255,7 @@ void entry_turn_end(struct conn_table *table)
     /* Who comes while others wait waits, too. */
     table->handshakes_left = left;
     struct indices *waiting = &table->waiting;
+    acceptor_hold_tls(table->acceptor, waiting->count - table->waiting_from > WAITING_ENOUGH);
     if (table->waiting_from > waiting->count / 2) {
         waiting->count -= table->waiting_from;
         memmove(waiting->at, waiting->at + table->waiting_from,

@@ -469,7 +469,7 @@ static void a_crowd_that_is_ended_holds_nobody_up(void **state)
         before = late;
     }
     assert_int_equal(before, CONNS_MAX - 1);
-    assert_true(most <= 16);
+    assert_true(most <= 8);
     say(friend, "still here");
     uint8_t got[10];
     assert_int_equal(hear(world, friend, got, sizeof got), sizeof got);
