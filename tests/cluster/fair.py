@@ -2,7 +2,7 @@
 
 import time
 
-from cluster import Cluster, Swarm, check, tcp, wait_until
+from cluster import Cluster, Swarm, bench_result, check, tcp, wait_until
 
 LIMIT = 400  # sends a second of the site
 
@@ -83,3 +83,40 @@ def a_site_has_as_many_connections_as_its_limit_over_two_edges(build):
     for swarm in swarms:
         swarm.all_online(90)
     print(f"at most {most:.0f} at 100, {full:.0f} refused")
+
+
+def a_crowd_past_the_login_rate_is_all_in_soon_and_asks_seldom(build):
+    """Three times as many as ten seconds' worth of logins, at once; each is told its turn."""
+    rate, users = 100, 1500
+    cluster = Cluster(build, edges=1, edge_lines=f"limits:\n  logins_per_s: {rate}\n  tickets_per_s: {rate}\n")
+    yield cluster
+    cluster.start()
+    begun = time.monotonic()
+    swarm = Swarm(cluster, [tcp(cluster, "e1")], users)
+    swarm.all_online(90)
+    took = time.monotonic() - begun
+    refused = cluster.metric("e1", "lahar_limit_rejected_total", 'limit="logins_per_s"')
+    print(f"{users} logins at {rate}/s in {took:.1f} s, {refused:.0f} refused")
+    check(users / rate - 2 <= took <= 3 * users / rate, f"{users} logins at {rate}/s took {took:.1f} s")
+    check(users / 2 <= refused <= 3 * users, f"{refused} times somebody was refused")
+    closed = cluster.metric("e1", "lahar_edge_closed_total", 'reason="busy"')
+    check(closed == refused, f"{refused} were refused, {closed} were told BUSY")
+
+
+def an_overloaded_edge_keeps_newcomers_out_and_serves_who_is_in(build):
+    """Turns of 1 ms count as overload here, so that a little traffic is enough."""
+    cluster = Cluster(build, edges=1, edge_lines="overload:\n  turn_ms: 1\n  accepts: 20\n  logins: 200\n  ephemeral: 200\n"
+                      "limits:\n  sends_per_s: 0\n")
+    yield cluster
+    cluster.start()
+    users = {"users": 300, "warmup": 1, "in_flight": 32}
+    bench = cluster.bench("unicast", tcp(cluster, "e1"), seconds=10, **users)
+    wait_until("the edge is overloaded", 10, lambda: cluster.metric("e1", "lahar_edge_overload_class") >= 1, 0.05)
+    swarm = Swarm(cluster, [tcp(cluster, "e1")], 50)
+    wait_until("newcomers are refused", 10,
+               lambda: cluster.metric("e1", "lahar_limit_rejected_total", 'limit="overload"') > 0, 0.1)
+    bench_result(bench)  # fails if a connection was lost
+    swarm.all_online(40)
+    wait_until("the edge has recovered", 10, lambda: cluster.metric("e1", "lahar_edge_overload_class") == 0)
+    refused = cluster.metric("e1", "lahar_limit_rejected_total", 'limit="overload"')
+    print(f"newcomers were refused {refused:.0f} times, nobody else lost anything")
