@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 
+import chat
 import fair
 import front_door
 import tickets
@@ -231,7 +232,7 @@ def leaving_daemons_say_goodbye_and_exit_with_0(build):
 
 SCENARIOS = [value for names, module in ((globals(), "__main__"), (vars(front_door), "front_door"),
                                            (vars(fair), "fair"), (vars(websockets), "websockets"),
-                                           (vars(tickets), "tickets"))
+                                           (vars(tickets), "tickets"), (vars(chat), "chat"))
              for value in list(names.values()) if inspect.isgeneratorfunction(value) and value.__module__ == module]
 
 
