@@ -34,7 +34,7 @@ static const struct command {
     cli_run_fn *run;
     const char *help;
 } commands[] = {
-    {"chat", chat_run, "chat [GID]            talk, in the whole terminal; --plain: by lines"},
+    {"chat", chat_run, "chat [GID]            talk, in the whole terminal; /help there"},
     {"send", talk_send, "send GID TEXT         send one message and say how it ended"},
     {"listen", talk_listen, "listen                print what comes, one JSON object a line"},
     {"token", talk_token, "token                 make a site token and print it"},
@@ -56,9 +56,11 @@ static void print_help(FILE *out)
         "  --token FILE              with a token from a file, - for standard input\n"
         "  --device NAME             the device's name (default lahar-COMMAND)\n"
         "  --class CLASS             chat, send: confirmed (default), ephemeral or stored\n"
+        "  --plain                   chat: by lines, also in a terminal\n"
         "  --count N, --seconds S    listen: stop after so many messages, or so long\n"
         "  --lifetime S, --kid KID   token: how long it is good, and its key's id\n"
         "site add ID --key [KID=]FILE.pub [--name NAME] [--origin URL] [--closed]\n"
+        "         [--sends-per-s N] [--logins-per-s N] [--connections N]\n"
         "kick GID [--device NAME] | kick --site SITE\n"
         "keygen link DIR | site DIR SITE | tls DIR NAME...\n\n"
         "  --config FILE     settings (YAML); or LAHAR_CLI_CONFIG, else defaults and "
