@@ -86,12 +86,15 @@ static void seal_and_change(struct span bytes)
         return;
     memcpy(&ticket.device, bytes.at, 8);
     memcpy(&ticket.session, bytes.at + 8, 8);
+    ticket.session |= 1; /* no session has number 0 */
     ticket.site_len = (uint8_t)(1 + bytes.at[16] % SITES_ID_MAX);
     memset(ticket.site, 'a' + bytes.at[16] % 26, ticket.site_len);
     size_t len = ticket_seal(&ours, &ticket, NOW, sealed);
     assert(len > 0 && len <= TICKET_SIZE_MAX);
     enum ticket_verdict verdict = open_it(span_of(sealed, len), ticket.device, &is);
-    assert(verdict == TICKET_OK && memcmp(&is, &ticket, sizeof is) == 0);
+    assert(verdict == TICKET_OK && is.gid == ticket.gid && is.session == ticket.session);
+    assert(is.issued_at == ticket.issued_at && is.expires_at == ticket.expires_at);
+    assert(is.site_len == ticket.site_len && memcmp(is.site, ticket.site, is.site_len) == 0);
     if (bytes.at[18] == 0)
         return;
     sealed[bytes.at[17] % len] ^= bytes.at[18];
