@@ -276,15 +276,17 @@ static inline const struct reply *fake_call(struct fake_redis *fake,
         int64_t revision = fake_number(fake, revision_key) + 1;
         int64_t above = strtoll((const char *)fake_arg(command, args + 2).at, NULL, 10);
         revision = revision > above ? revision : above + 1;
-        uint8_t with_revision[4096 + 2];
+        uint8_t with_revision[4096 + 11];
+        size_t len = packed.len;
         struct fake_bytes name = fake_field(first, fake_arg(command, args));
         bool there = fake_find(fake, fake_span(name)) != NULL;
-        assert_true(packed.len <= 4096 && revision < 128);
+        assert_true(packed.len <= 4096 && revision > 0);
         if (packed.len > 0) {
             memcpy(with_revision, packed.at, packed.len);
-            with_revision[packed.len] = 40;
-            with_revision[packed.len + 1] = (uint8_t)revision;
-            fake_set(fake, fake_span(name), span_of(with_revision, packed.len + 2));
+            with_revision[len++] = 40;
+            for (uint64_t rest = (uint64_t)revision; rest > 0; rest >>= 7)
+                with_revision[len++] = (uint8_t)((rest & 0x7f) | (rest > 0x7f ? 0x80 : 0));
+            fake_set(fake, fake_span(name), span_of(with_revision, len));
         } else {
             fake_remove(fake, fake_span(name));
         }
