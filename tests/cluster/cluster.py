@@ -165,9 +165,8 @@ class Cluster:
             raise Failure(f"lahar {' '.join(args)}: exit {done.returncode}: {done.stderr.strip()} {done.stdout.strip()}")
         return done
 
-    def token(self, user):
-        """Of site game."""
-        return self.lahar("token", "--site", "game", "--user", user).stdout.strip().encode()
+    def token(self, user, site="game"):
+        return self.lahar("token", "--site", site, "--user", user).stdout.strip().encode()
 
     def bench(self, workload, servers, **options):
         """Begins lahar-bench on users of site game; see bench_result."""

@@ -5,12 +5,12 @@ import resource
 import signal
 import socket
 import ssl
-import subprocess
 import time
 
-from cluster import Cluster, Swarm, bench_result, check, free_ports, tcp, tls, wait_until
-from hostile import (DELIVER, ERROR, GOAWAY, PONG, PROXY_HEADER, UPGRADE, Dribblers, RawClient, check_gone, client_hello,
-                     cpu_seconds, field, fields, frame, open_descriptors, raise_descriptors, resident, send, source, unverified)
+from cluster import Cluster, Swarm, bench_result, check, tcp, tls, wait_until
+from hostile import (ERROR, GOAWAY, PONG, PROXY_HEADER, UPGRADE, WELCOME, Dribblers, RawClient, check_gone, client_hello,
+                     cpu_seconds, field, fields, frame, hello, open_descriptors, raise_descriptors, resident, send, source,
+                     unverified)
 
 SCALE = float(os.environ.get("LAHAR_SCALE", "1"))
 UNLIMITED = "limits:\n  sends_per_s: 0\n"
@@ -40,7 +40,7 @@ def dribblers_are_gone_within_12_s_and_cost_little(build):
     cluster = Cluster(build, edges=1, edge_lines=UNLIMITED)
     yield cluster
     cluster.start()
-    each = scaled(800)
+    each = scaled(625)  # 5,000 in all
     users = {"users": 200, "rate": scaled(2000), "warmup": 1}
     servers = tcp(cluster, "e1")
     calm = p99_us(bench_result(cluster.bench("unicast", servers, seconds=4, **users)))
@@ -60,6 +60,7 @@ def dribblers_are_gone_within_12_s_and_cost_little(build):
     crowd.add(each, "before Hello over TLS", port, begun_hello, tls=unverified())
     crowd.add(each, "before Hello", cluster.tcp_ports["e1"], begun_hello)
     crowd.add(each, "within the upgrade", cluster.ws_ports["e1"], UPGRADE)
+    crowd.add(each, "within the upgrade over TLS", cluster.wss_ports["e1"], UPGRADE, tls=unverified())
     crowd.add(each, "before Hello over WebSocket", cluster.ws_ports["e1"], b"?\x82\xfe\x00\xc9\0\0\0\0" + begun_hello,
               at_once=UPGRADE)  # the first byte's place is the upgrade's
     crowd.add(each, "within a PROXY header", cluster.proxied_ports["e1"], PROXY_HEADER)
@@ -246,6 +247,51 @@ def certificates_are_replaced_under_load_without_dropping_anyone(build):
     check(verdict["logins"] == logins, f"users had to log in again: {logins} before, {verdict['logins']} now")
     check(verdict["delivered"] == verdict["sent"], f"not everything was delivered: {verdict}")
     print(verdict)
+
+
+# ---- kicks (more in tickets.py) -----------------------------------------------------------------------------
+
+def who_is_kicked_is_out_within_5_s_and_what_was_issued_before_is_worth_nothing(build):
+    cluster = Cluster(build, edge_lines=UNLIMITED)
+    yield cluster
+    cluster.start()
+    token = cluster.token("kicked")
+    clients = []
+    for edge, device in (("e1", "a"), ("e2", "b")):
+        clients.append(RawClient(cluster.tcp_ports[edge]))
+        clients[-1].login(cluster, device=device, token=token)
+    other = RawClient(cluster.tcp_ports["e1"])
+    other.login(cluster, "other")
+    gid = str(clients[0].gid)
+    check(clients[0].ticket and clients[0].ticket != clients[1].ticket, "there is no ticket, or the same one for two devices")
+
+    def reason_of(heard):
+        return fields(heard[1])[1]
+    began = time.monotonic()
+    cluster.lahar("kick", gid)
+    for client in clients:
+        heard = client.await_frame(ERROR, GOAWAY)
+        check(reason_of(heard) == 17, f"a kicked client was told {heard}")
+        check(time.monotonic() - began < 5, f"it took {time.monotonic() - began:.1f} s")
+    took = time.monotonic() - began
+    # 15: TOKEN_REQUIRED, of a ticket; 14: TOKEN_EXPIRED, of a token that was issued before.
+    for edge in ("e1", "e2"):
+        for device, ticket in (("a", clients[0].ticket), ("b", clients[1].ticket)):
+            again = RawClient(cluster.tcp_ports[edge])
+            again.say(hello(None, device, ticket))
+            heard = again.await_frame(WELCOME, ERROR)
+            check(heard[0] == ERROR and reason_of(heard) == 15, f"an old ticket is answered by {heard}")
+        again = RawClient(cluster.tcp_ports[edge])
+        again.say(hello(token, "a"))
+        heard = again.await_frame(WELCOME, ERROR)
+        check(heard[0] == ERROR and reason_of(heard) in (13, 14), f"an old token is answered by {heard}")
+    check(ping(other) == 7, "somebody else was kicked, too")
+    # The next second's tokens are good again.
+    time.sleep(1.1)
+    again = RawClient(cluster.tcp_ports["e2"])
+    again.login(cluster, "kicked", "a")
+    check(str(again.gid) == gid, "the same user has another number")
+    print(f"out after {took:.2f} s")
 
 
 # ---- edges that leave ----------------------------------------------------------------------------

@@ -164,14 +164,15 @@ class RawClient:
             if heard[0] in numbers:
                 return heard
 
-    def login(self, cluster, user=None, device="d", ticket=None):
-        """Welcome's fields; Failure with the reason if refused."""
-        token = None if ticket else cluster.token(user)
+    def login(self, cluster, user=None, device="d", ticket=None, token=None):
+        """By the one that is given. Welcome's fields; Failure with the reason if refused."""
+        if user is not None:
+            token = cluster.token(user)
         self.say(hello(token, device, ticket))
         kind, message = self.await_frame(WELCOME, ERROR)
         parsed = fields(message)
         if kind == ERROR:
-            raise Failure(f"{user} was refused for reason {parsed.get(1)}")
+            raise Failure(f"{user or device} was refused for reason {parsed.get(1)}")
         self.gid, self.ticket = parsed[2], parsed.get(4)
         return parsed
 
