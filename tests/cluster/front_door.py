@@ -13,7 +13,7 @@ from hostile import (ERROR, GOAWAY, PONG, PROXY_HEADER, UPGRADE, WELCOME, Dribbl
                      unverified)
 
 SCALE = float(os.environ.get("LAHAR_SCALE", "1"))
-UNLIMITED = "limits:\n  sends_per_s: 0\n"
+UNLIMITED = "limits:\n  sends_per_s: 0\n  addresses: 0\n"  # all clients here have one address
 
 
 def scaled(number):

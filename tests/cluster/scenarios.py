@@ -51,7 +51,7 @@ def gids_online(cluster, gids):
 
 
 def a_killed_edge_takes_its_sessions_offline_within_8_s_at_hardly_a_write(build):
-    cluster = Cluster(build)
+    cluster = Cluster(build, edge_lines="limits:\n  addresses: 0\n")
     yield cluster
     cluster.start()
     swarms = [Swarm(cluster, [tcp(cluster, "e1")], scaled(5000), prefix=p) for p in ("a", "b")]
