@@ -86,4 +86,5 @@ END
 }
 look ec "$tls_ec" "tls://127.0.0.1:$tls_ec"
 look rsa "$tls_rsa" "tls://127.0.0.1:$tls_rsa"
+look ec "$wss" "wss://127.0.0.1:$wss"
 exit $bad
