@@ -6,6 +6,7 @@
 #include "edge/certs.h"
 #include "proto/link.h"
 #include "proto/reasons.h"
+#include "proto/ws_upgrade.h"
 
 enum edge_metric {
 #define EDGE_METRIC(id, name, labels, kind, help) EDGE_METRIC_##id,
@@ -13,10 +14,12 @@ enum edge_metric {
     EDGE_METRICS,
 };
 
-/* The counters of one end reason, nack reason or token verdict. */
+/* The counters of one end reason, nack reason, refused upgrade or token verdict. */
 #define EDGE_METRIC_ENDED(reason) edge_metrics_ended((uint32_t)(reason))
 #define EDGE_METRIC_NACK(reason) ((size_t)EDGE_METRIC_SENDS_NACKED_BUSY + (size_t)(reason)-1)
 #define EDGE_METRIC_TICKET(verdict) ((size_t)EDGE_METRIC_TICKETS_OK + (size_t)(verdict))
+#define EDGE_METRIC_UPGRADE(outcome)                                                               \
+    ((size_t)EDGE_METRIC_UPGRADE_TOO_LONG + (size_t)(outcome)-WS_UPGRADE_TOO_LONG)
 #define EDGE_METRIC_TOKEN(verdict) ((size_t)EDGE_METRIC_TOKENS_OK + (size_t)(verdict))
 
 const struct metric *edge_metrics_table(void);

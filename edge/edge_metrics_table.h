@@ -12,6 +12,8 @@ EDGE_METRIC(TLS_DAYS_LEFT,    "lahar_edge_tls_certificate_days_left", "", GAUGE,
 EDGE_METRIC(BYTES_IN,         "lahar_edge_client_bytes_in_total", "", COUNTER, "Clear bytes read from clients.")
 EDGE_METRIC(BYTES_OUT,        "lahar_edge_client_bytes_out_total", "", COUNTER, "Clear bytes written to clients.")
 EDGE_METRIC(UPGRADES,         "lahar_edge_ws_upgrades_total", "", COUNTER, "Upgrades to WebSocket completed.")
+#define WS_UPGRADE_OUTCOME(name, status, label, text) EDGE_METRIC(UPGRADE_##name, "lahar_edge_ws_upgrades_refused_total", "why=\"" label "\"", COUNTER, "Requests for WebSocket refused. Those that only a client can meet stay 0.")
+#include "proto/ws_upgrade_outcomes.h"
 EDGE_METRIC(WRITES,           "lahar_edge_client_writes_total", "", COUNTER, "Writes to client sockets.")
 #define END_REASON(name, number, label, fault, next, text) EDGE_METRIC(CLOSED_##name, "lahar_edge_closed_total", "reason=\"" label "\"", COUNTER, "Client connections ended, by reason.")
 #include "proto/end_reasons.h"

@@ -132,6 +132,7 @@ static void refuse_upgrade(struct conn_table *table, struct conn *conn,
     size_t len = ws_upgrade_refusal_write(text, outcome);
     flush_append(table, conn, span_of(text, len));
     conn_begin_close(table, conn, reason);
+    metrics_add(table->metrics, EDGE_METRIC_UPGRADE(outcome), 1);
     log_debug("upgrade_refused", LOG_TEXT("why", ws_upgrade_label(outcome)));
 }
 

@@ -111,6 +111,8 @@ static void what_is_no_upgrade_is_refused_with_a_reason(void **state)
     }
     assert_int_equal(world->opened, 0);
     assert_int_equal(conn_count(world->table), 0);
+    assert_int_equal(count(world, EDGE_METRIC_UPGRADE(WS_UPGRADE_BAD_METHOD)), 1);
+    assert_int_equal(count(world, EDGE_METRIC_UPGRADE_BAD_VERSION), 1);
 }
 
 static void a_head_of_more_than_4_kib_is_refused(void **state)
