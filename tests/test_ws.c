@@ -347,7 +347,8 @@ static void a_text_of_a_close_must_be_utf_8(void **state)
         if (texts[i].valid) {
             script_begin(&reader, WS_SERVER);
             script_say_payload(&reader, "C1000", bytes, len);
-            snprintf(read_as, sizeof read_as, "%s", reader.words);
+            int said = snprintf(read_as, sizeof read_as, "%.255s", reader.words);
+            assert_true(said > 0 && strlen(reader.words) < sizeof read_as);
         } else {
             snprintf(read_as, sizeof read_as, "E1007:ws_bad_close_text");
         }
