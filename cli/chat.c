@@ -32,6 +32,10 @@ int chat_run(const struct conf *conf, int argc, char **argv)
         fprintf(stderr, "lahar: '%s' is no GID\n", argv[optind]);
         return CLI_USAGE;
     }
+    if (who.token_file && strcmp(who.token_file, "-") == 0 && isatty(STDIN_FILENO)) {
+        fprintf(stderr, "lahar: --token - takes the token from a pipe, not from a terminal\n");
+        return CLI_USAGE;
+    }
     bool utf8 = set_utf8();
     if (who.plain || !isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
         return chat_plain_run(&who, peer);

@@ -113,24 +113,24 @@ static const struct sequence {
     const char *bytes; /* beyond what terminfo knows of most terminals */
     struct chat_press press;
 } sequences[] = {
-    {"\033[1;5D", {CHAT_KEY_EDIT, CHAT_INPUT_WORD_LEFT, 0, {0}}},
-    {"\033[1;5C", {CHAT_KEY_EDIT, CHAT_INPUT_WORD_RIGHT, 0, {0}}},
-    {"\033[1;3D", {CHAT_KEY_EDIT, CHAT_INPUT_WORD_LEFT, 0, {0}}},
-    {"\033[1;3C", {CHAT_KEY_EDIT, CHAT_INPUT_WORD_RIGHT, 0, {0}}},
-    {"\033Od", {CHAT_KEY_EDIT, CHAT_INPUT_WORD_LEFT, 0, {0}}},
-    {"\033Oc", {CHAT_KEY_EDIT, CHAT_INPUT_WORD_RIGHT, 0, {0}}},
-    {"\033[1;3A", {CHAT_KEY_PREVIOUS, 0, 0, {0}}},
-    {"\033[1;3B", {CHAT_KEY_NEXT, 0, 0, {0}}},
-    {"\033[1;5A", {CHAT_KEY_PREVIOUS, 0, 0, {0}}},
-    {"\033[1;5B", {CHAT_KEY_NEXT, 0, 0, {0}}},
-    {"\033[5;5~", {CHAT_KEY_PREVIOUS, 0, 0, {0}}},
-    {"\033[6;5~", {CHAT_KEY_NEXT, 0, 0, {0}}},
-    {"\033[1;5F", {CHAT_KEY_TO_END, 0, 0, {0}}},
-    {"\033[13;3u", {CHAT_KEY_CHARACTER, 0, 0, {(const uint8_t *)"\n", 1}}},
-    {"\033[13;2u", {CHAT_KEY_CHARACTER, 0, 0, {(const uint8_t *)"\n", 1}}},
-    {"\033[27;3;13~", {CHAT_KEY_CHARACTER, 0, 0, {(const uint8_t *)"\n", 1}}},
-    {"\033[200~", {CHAT_KEY_IGNORED, 0, 1, {0}}}, /* a paste begins */
-    {"\033[201~", {CHAT_KEY_IGNORED, 0, 0, {0}}}, /* and ends */
+    {"\033[1;5D", {.key = CHAT_KEY_EDIT, .edit = CHAT_INPUT_WORD_LEFT}},
+    {"\033[1;5C", {.key = CHAT_KEY_EDIT, .edit = CHAT_INPUT_WORD_RIGHT}},
+    {"\033[1;3D", {.key = CHAT_KEY_EDIT, .edit = CHAT_INPUT_WORD_LEFT}},
+    {"\033[1;3C", {.key = CHAT_KEY_EDIT, .edit = CHAT_INPUT_WORD_RIGHT}},
+    {"\033Od", {.key = CHAT_KEY_EDIT, .edit = CHAT_INPUT_WORD_LEFT}},
+    {"\033Oc", {.key = CHAT_KEY_EDIT, .edit = CHAT_INPUT_WORD_RIGHT}},
+    {"\033[1;3A", {.key = CHAT_KEY_PREVIOUS}},
+    {"\033[1;3B", {.key = CHAT_KEY_NEXT}},
+    {"\033[1;5A", {.key = CHAT_KEY_PREVIOUS}},
+    {"\033[1;5B", {.key = CHAT_KEY_NEXT}},
+    {"\033[5;5~", {.key = CHAT_KEY_PREVIOUS}},
+    {"\033[6;5~", {.key = CHAT_KEY_NEXT}},
+    {"\033[1;5F", {.key = CHAT_KEY_TO_END}},
+    {"\033[13;3u", {.key = CHAT_KEY_CHARACTER, .text = {(const uint8_t *)"\n", 1}}},
+    {"\033[13;2u", {.key = CHAT_KEY_CHARACTER, .text = {(const uint8_t *)"\n", 1}}},
+    {"\033[27;3;13~", {.key = CHAT_KEY_CHARACTER, .text = {(const uint8_t *)"\n", 1}}},
+    {"\033[200~", {.key = CHAT_KEY_IGNORED}}, /* a paste begins */
+    {"\033[201~", {.key = CHAT_KEY_IGNORED}}, /* and ends */
 };
 #define SEQUENCES_COUNT ((int)(sizeof sequences / sizeof *sequences))
 #define PASTE_BEGINS (FIRST_KEY + SEQUENCES_COUNT - 2)
@@ -268,7 +268,11 @@ static struct chat_press paste(struct chat_screen *screen)
         if (kind == OK && got <= 0x10ffff)
             len += chat_text_encode((uint32_t)got, screen->paste + len);
     }
-    return len > 0 ? text(screen, len) : simple(screen->pasting ? CHAT_KEY_NONE : CHAT_KEY_IGNORED);
+    if (len == 0)
+        return simple(screen->pasting ? CHAT_KEY_NONE : CHAT_KEY_IGNORED);
+    struct chat_press press = text(screen, len);
+    press.more = screen->pasting;
+    return press;
 }
 
 static struct chat_press function_key(struct chat_screen *screen, wint_t key)

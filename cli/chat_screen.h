@@ -54,6 +54,7 @@ struct chat_press {
     enum chat_input_edit edit;
     int number;
     struct span text; /* borrowed until the next call */
+    bool more;        /* of what is pasted: the rest of it follows */
 };
 
 enum chat_light { CHAT_LIGHT_GOOD, CHAT_LIGHT_WAITING, CHAT_LIGHT_BAD };

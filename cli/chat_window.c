@@ -18,6 +18,7 @@ struct window {
     int signals;
     int ended_by;     /* a signal; 0: none */
     bool interrupted; /* Ctrl-C was the last key */
+    bool overflowed;  /* what is being pasted has no room: the rest is left out too */
     lahar_gid before; /* the conversation to which Esc goes back from the console */
 };
 
@@ -111,7 +112,7 @@ static void interrupt(struct window *window)
 {
     struct chat_talk *talk = &window->talk;
     if (chat_input_text(talk->input).len > 0) {
-        chat_input_set(talk->input, span_of("", 0));
+        chat_input_enter(talk->input); /* Up brings it back */
         chat_talk_typed(talk);
         return;
     }
@@ -138,13 +139,14 @@ static void end_of_input(struct window *window)
         window->talk.quit = true;
 }
 
-static void on_edit(struct window *window, const struct chat_press *press)
+static void on_text(struct window *window, const struct chat_press *press)
 {
-    if (press->key == CHAT_KEY_EDIT)
-        chat_input_edit(window->talk.input, press->edit);
-    else if (!chat_input_insert(window->talk.input, press->text))
-        chat_talk_notice(&window->talk, "a message has at most %u KiB",
+    if (!window->overflowed && !chat_input_insert(window->talk.input, press->text)) {
+        chat_talk_notice(&window->talk, "a message has at most %u KiB; the rest is left out",
                          CHAT_INPUT_BYTES_MAX / 1024);
+        window->overflowed = true;
+    }
+    window->overflowed &= press->more;
     chat_talk_typed(&window->talk);
 }
 
@@ -152,8 +154,11 @@ static void on_key(struct window *window, const struct chat_press *press)
 {
     switch (press->key) {
     case CHAT_KEY_CHARACTER:
+        on_text(window, press);
+        break;
     case CHAT_KEY_EDIT:
-        on_edit(window, press);
+        chat_input_edit(window->talk.input, press->edit);
+        chat_talk_typed(&window->talk);
         break;
     case CHAT_KEY_ENTER:
         chat_talk_enter(&window->talk);
@@ -213,6 +218,8 @@ static void read_keys(struct window *window)
             return;
         if (press.key != CHAT_KEY_INTERRUPT)
             window->interrupted = false;
+        if (press.key != CHAT_KEY_CHARACTER)
+            window->overflowed = false;
         on_key(window, &press);
         lahar_gid open = chat_model_current(window->talk.model)->gid;
         window->before = open ? open : window->before;

@@ -68,8 +68,13 @@ def two_people_chat_in_their_terminals(build):
         check(not any("second" in row for row in alice.screen()), "a line of what was pasted was sent by itself")
         bob.keys("Enter")
         alice.shows("third ␛[31m")
+        # More than a message may have: the beginning stays, and nothing from behind it.
+        bob.paste("begin " + "0123456789" * 7000 + " end")
+        bob.shows("at most 60 KiB")
+        bob.hides(" end", 5)
+        bob.keys("C-c")
         # What was entered before comes back.
-        bob.keys("Up", "Up", "Up", "Up")
+        bob.keys("Up", "Up", "C-a", "C-a", "Up")
         bob.shows("> one 漢字")
         bob.keys("C-c")
 
