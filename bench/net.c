@@ -1,14 +1,15 @@
 #include "bench/net.h"
 
-#include "base/address.h"
 #include "base/buf.h"
 #include "base/log.h"
+#include "bench/endpoint.h"
+#include "client/websocket.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
+#include <openssl/sha.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -22,7 +23,7 @@
 #define NS_PER_MS 1000000u
 #define SOURCE_FIRST 0x7f000002u
 
-enum conn_state { CONN_CLOSED, CONN_CONNECTING, CONN_HANDSHAKE, CONN_OPEN };
+enum conn_state { CONN_CLOSED, CONN_CONNECTING, CONN_HANDSHAKE, CONN_UPGRADE, CONN_OPEN };
 
 struct conn {
     int fd;
@@ -30,28 +31,12 @@ struct conn {
     bool touched;    /* in the list of those to be written */
     bool wants_room; /* epoll watches for EPOLLOUT */
     uint8_t refused; /* connect said no at once: errno */
-    SSL *ssl;        /* NULL: TCP */
-    struct buf in;   /* what was not taken */
+    uint8_t server;
+    SSL *ssl;             /* NULL: TCP */
+    struct websocket *ws; /* NULL: none */
+    uint32_t clear; /* bytes of `in` that came out of it; behind them what it could not read */
+    struct buf in;  /* what was not taken */
     struct buf out;
-};
-
-/* What a scheme stands for. A transport that frames what it carries comes with the two functions
- * that do it, between the socket's (or OpenSSL's) bytes and on_bytes. */
-struct transport {
-    const char *scheme;
-    bool tls;
-};
-
-static const struct transport transports[] = {
-    {"tcp", false},
-    {"tls", true},
-};
-#define TRANSPORTS (sizeof transports / sizeof *transports)
-
-struct server {
-    struct sockaddr_storage address;
-    socklen_t len;
-    const struct transport *transport;
 };
 
 struct net {
@@ -62,14 +47,14 @@ struct net {
     uint32_t conns_max, keep_bytes, sources, first;
     int wake_fd;
     bool coarse; /* the kernel has no epoll_pwait2 */
-    struct server servers[NET_SERVERS_MAX];
+    struct endpoint servers[NET_SERVERS_MAX];
     uint32_t server_count;
     SSL_CTX *tls;
     uint32_t *touched;
     uint32_t touched_count;
-    uint64_t now_ns;
+    uint64_t now_ns, random;
     uint8_t *nowhere; /* what is written for a connection that is gone */
-    uint8_t read_buffer[NET_KEPT_BYTES_MAX + NET_READ_BYTES];
+    uint8_t read_buffer[NET_KEPT_BYTES_MAX + WS_PENDING_SIZE_MAX + NET_READ_BYTES];
     struct epoll_event ready[EVENTS_MAX];
 };
 
@@ -82,48 +67,6 @@ static void read_clock(struct net *net)
 
 /* --- setting up ------------------------------------------------------------------------------ */
 
-/* Cuts "scheme://" off; without one it is TCP. */
-static const struct transport *transport_of(const char **text)
-{
-    const char *end = strstr(*text, "://");
-    if (!end)
-        return &transports[0];
-    for (size_t i = 0; i < TRANSPORTS; i++) {
-        size_t len = strlen(transports[i].scheme);
-        if ((size_t)(end - *text) == len && memcmp(*text, transports[i].scheme, len) == 0) {
-            *text = end + 3;
-            return &transports[i];
-        }
-    }
-    return NULL;
-}
-
-const char *net_transport(const char *servers)
-{
-    const struct transport *transport = transport_of(&servers);
-    return transport ? transport->scheme : "?";
-}
-
-static void add_server(struct net *net, const char *text)
-{
-    struct address address;
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
-    struct server *server = &net->servers[net->server_count];
-    const char *host = text;
-    server->transport = transport_of(&host);
-    if (!server->transport || !address_parse(host, &address))
-        log_die("--servers: '%s' is no address; write tcp://HOST:PORT or tls://HOST:PORT", text);
-    int error = getaddrinfo(address.host, address.port, &hints, &found);
-    if (error != 0)
-        log_die("--servers: '%s': %s", text, gai_strerror(error));
-    memcpy(&server->address, found->ai_addr, found->ai_addrlen);
-    server->len = found->ai_addrlen;
-    freeaddrinfo(found);
-    if (net->sources > 0 && server->address.ss_family != AF_INET)
-        log_die("--sources: '%s' has no address of IPv4", text);
-    net->server_count++;
-}
-
 static void add_servers(struct net *net, const char *servers)
 {
     char *copy = strdup(servers), *rest = copy;
@@ -131,7 +74,10 @@ static void add_servers(struct net *net, const char *servers)
     for (char *one; (one = strsep(&rest, ",")) != NULL;) {
         if (net->server_count == NET_SERVERS_MAX)
             log_die("--servers: more than %u", NET_SERVERS_MAX);
-        add_server(net, one);
+        struct endpoint *server = &net->servers[net->server_count++];
+        endpoint_parse(server, one);
+        if (net->sources > 0 && server->address.ss_family != AF_INET)
+            log_die("--sources: '%s' has no address of IPv4", one);
     }
     free(copy);
 }
@@ -172,7 +118,7 @@ struct net *net_new(const struct net_options *options, const struct net_events *
     net->wake_fd = options->wake_fd;
     add_servers(net, options->servers);
     for (uint32_t i = 0; i < net->server_count && !net->tls; i++)
-        if (net->servers[i].transport->tls)
+        if (net->servers[i].tls)
             net->tls = new_tls(options->ca);
     net->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (net->epoll_fd < 0)
@@ -181,6 +127,7 @@ struct net *net_new(const struct net_options *options, const struct net_events *
     if (epoll_ctl(net->epoll_fd, EPOLL_CTL_ADD, net->wake_fd, &wake) != 0)
         log_die("cannot watch an event descriptor: %s", strerror(errno));
     read_clock(net);
+    net->random = net->now_ns;
     return net;
 }
 
@@ -214,6 +161,7 @@ void net_close(struct net *net, uint32_t number)
     if (conn->state == CONN_CLOSED)
         return;
     SSL_free(conn->ssl);
+    free(conn->ws);
     close(conn->fd);
     buf_free(&conn->in);
     buf_free(&conn->out);
@@ -240,12 +188,19 @@ static void bind_source(const struct net *net, int fd, uint32_t number)
         log_die("--sources: %s", strerror(errno));
 }
 
+/* Masks of a generator have nobody to hide from. */
+static uint64_t next_random(void *ctx)
+{
+    struct net *net = ctx;
+    return (net->random = net->random * 6364136223846793005u + 1442695040888963407u) >> 16;
+}
+
 void net_connect(struct net *net, uint32_t number, uint32_t server_number)
 {
     assert(number < net->conns_max && server_number < net->server_count);
     struct conn *conn = &net->conns[number];
     assert(conn->state == CONN_CLOSED);
-    const struct server *server = &net->servers[server_number];
+    const struct endpoint *server = &net->servers[server_number];
     const int on = 1;
     conn->fd = socket(server->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (conn->fd < 0)
@@ -262,7 +217,14 @@ void net_connect(struct net *net, uint32_t number, uint32_t server_number)
         conn->refused = (uint8_t)errno;
     }
     conn->state = CONN_CONNECTING;
-    if (server->transport->tls) {
+    conn->server = (uint8_t)server_number;
+    if (server->websocket) {
+        conn->ws = calloc(1, sizeof *conn->ws);
+        assert(conn->ws != NULL);
+        conn->ws->random = next_random;
+        conn->ws->ctx = net;
+    }
+    if (server->tls) {
         conn->ssl = SSL_new(net->tls);
         assert(conn->ssl != NULL);
         int set = SSL_set_fd(conn->ssl, conn->fd);
@@ -284,13 +246,37 @@ static void opened(struct net *net, uint32_t number)
     net->events.on_open(net->ctx, number);
 }
 
+static void sha1(const void *bytes, size_t len, uint8_t digest[20])
+{
+    SHA1(bytes, len, digest);
+}
+
+static void write_out(struct net *net, uint32_t number);
+
+/* Bytes go to and fro. */
+static void begin_talking(struct net *net, uint32_t number)
+{
+    struct conn *conn = &net->conns[number];
+    const struct endpoint *server = &net->servers[conn->server];
+    if (!conn->ws) {
+        opened(net, number);
+        return;
+    }
+    conn->state = CONN_UPGRADE;
+    watch(net, number, EPOLL_CTL_MOD, EPOLLIN);
+    if (!websocket_ask(conn->ws, server->named.host, server->named.port, server->path, sha1,
+                       &conn->out))
+        log_die("--servers: '%s' is no name for HTTP", server->named.host);
+    write_out(net, number);
+}
+
 static void handshake(struct net *net, uint32_t number)
 {
     struct conn *conn = &net->conns[number];
     ERR_clear_error();
     int result = SSL_do_handshake(conn->ssl);
     if (result == 1) {
-        opened(net, number);
+        begin_talking(net, number);
         return;
     }
     switch (SSL_get_error(conn->ssl, result)) {
@@ -318,7 +304,7 @@ static void connected(struct net *net, uint32_t number)
         conn->state = CONN_HANDSHAKE;
         handshake(net, number);
     } else {
-        opened(net, number);
+        begin_talking(net, number);
     }
 }
 
@@ -356,36 +342,92 @@ static enum got read_some(struct conn *conn, uint8_t *at, size_t room, size_t *l
     return error == SSL_ERROR_ZERO_RETURN ? GOT_END : GOT_ERROR;
 }
 
-static void readable(struct net *net, uint32_t number)
+/* Reads behind what is kept of the connection; false: there is nothing to do now. */
+static bool read_on(struct net *net, uint32_t number, size_t *len)
 {
     struct conn *conn = &net->conns[number];
-    size_t kept = buf_len(&conn->in), len = 0;
+    size_t kept = buf_len(&conn->in), got = 0;
     if (kept > 0)
         memcpy(net->read_buffer, buf_span(&conn->in).at, kept);
-    switch (read_some(conn, net->read_buffer + kept, NET_READ_BYTES, &len)) {
+    switch (read_some(conn, net->read_buffer + kept, NET_READ_BYTES, &got)) {
     case GOT_NOTHING:
-        return;
+        return false;
     case GOT_END:
         lost(net, number, "the server closed the connection");
-        return;
+        return false;
     case GOT_ERROR:
         lost(net, number, "the connection broke");
-        return;
+        return false;
     case GOT_BYTES:
         break;
     }
+    *len = kept + got;
+    return true;
+}
+
+/* Keeps these bytes of the read buffer, and nothing else. */
+static void keep(struct net *net, struct conn *conn, size_t from, size_t to)
+{
+    buf_consume(&conn->in, buf_len(&conn->in), net->keep_bytes);
+    if (from < to)
+        buf_append(&conn->in, span_of(net->read_buffer + from, to - from));
+}
+
+static void upgrade(struct net *net, uint32_t number)
+{
+    struct conn *conn = &net->conns[number];
+    size_t len, size = 0;
+    if (!read_on(net, number, &len))
+        return;
+    enum ws_upgrade_outcome outcome =
+        websocket_answer(conn->ws, span_of(net->read_buffer, len), &size);
+    if (outcome != WS_UPGRADE_OK && outcome != WS_UPGRADE_PARTIAL) {
+        lost(net, number, ws_upgrade_text(outcome));
+        return;
+    }
+    /* What is left is read with what follows: nothing that matters comes before we spoke. */
+    keep(net, conn, size, len);
+    if (outcome == WS_UPGRADE_OK)
+        opened(net, number);
+}
+
+static void touch(struct net *net, uint32_t number)
+{
+    struct conn *conn = &net->conns[number];
+    if (conn->touched)
+        return;
+    assert(net->touched_count < net->conns_max);
+    conn->touched = true;
+    net->touched[net->touched_count++] = number;
+}
+
+static void readable(struct net *net, uint32_t number)
+{
+    struct conn *conn = &net->conns[number];
+    struct websocket_end end;
+    bool open = true;
+    size_t len;
+    if (!read_on(net, number, &len))
+        return;
     read_clock(net);
-    size_t used = net->events.on_bytes(net->ctx, number, span_of(net->read_buffer, kept + len));
+    size_t clear = len;
+    if (conn->ws) {
+        clear = conn->clear;
+        open = websocket_read(conn->ws, net->read_buffer, &clear, &len, &conn->out, &end);
+        if (buf_len(&conn->out) > 0)
+            touch(net, number); /* an answer to it */
+    }
+    size_t used = net->events.on_bytes(net->ctx, number, span_of(net->read_buffer, clear));
     if (conn->state != CONN_OPEN)
         return;
-    if (used == NET_BROKEN || kept + len - used > NET_KEPT_BYTES_MAX) {
+    if (used == NET_BROKEN || len - used > NET_KEPT_BYTES_MAX) {
         lost(net, number, "the server sent what it may not");
         return;
     }
-    if (kept > 0)
-        buf_consume(&conn->in, kept, net->keep_bytes);
-    if (used < kept + len)
-        buf_append(&conn->in, span_of(net->read_buffer + used, kept + len - used));
+    conn->clear = (uint32_t)(clear - used);
+    keep(net, conn, used, len);
+    if (!open)
+        lost(net, number, end.why_text);
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
@@ -394,7 +436,9 @@ uint8_t *net_reserve(struct net *net, uint32_t number, size_t len)
 {
     assert(number < net->conns_max && len <= NET_KEPT_BYTES_MAX);
     struct conn *conn = &net->conns[number];
-    return conn->state == CONN_OPEN ? buf_reserve(&conn->out, len) : net->nowhere;
+    if (conn->state != CONN_OPEN)
+        return net->nowhere;
+    return conn->ws ? websocket_reserve(&conn->out, len) : buf_reserve(&conn->out, len);
 }
 
 void net_commit(struct net *net, uint32_t number, size_t len)
@@ -402,12 +446,11 @@ void net_commit(struct net *net, uint32_t number, size_t len)
     struct conn *conn = &net->conns[number];
     if (conn->state != CONN_OPEN)
         return;
-    buf_commit(&conn->out, len);
-    if (!conn->touched) {
-        assert(net->touched_count < net->conns_max);
-        conn->touched = true;
-        net->touched[net->touched_count++] = number;
-    }
+    if (conn->ws)
+        websocket_commit(conn->ws, &conn->out, len);
+    else
+        buf_commit(&conn->out, len);
+    touch(net, number);
 }
 
 /* How much the socket took; -1: it broke. */
@@ -435,7 +478,7 @@ static void write_out(struct net *net, uint32_t number)
 {
     struct conn *conn = &net->conns[number];
     struct span bytes = buf_span(&conn->out);
-    if (conn->state != CONN_OPEN || bytes.len == 0)
+    if (conn->state < CONN_UPGRADE || bytes.len == 0)
         return;
     ssize_t sent = write_some(conn, bytes);
     if (sent < 0) {
@@ -468,6 +511,12 @@ static void ready(struct net *net, uint32_t number, uint32_t events)
         break;
     case CONN_HANDSHAKE:
         handshake(net, number);
+        break;
+    case CONN_UPGRADE:
+        if (events & EPOLLOUT)
+            write_out(net, number);
+        if (net->conns[number].state == CONN_UPGRADE && (events & ~(uint32_t)EPOLLOUT))
+            upgrade(net, number);
         break;
     case CONN_OPEN:
         if (events & EPOLLOUT)

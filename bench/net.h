@@ -1,5 +1,5 @@
 /* net: the many client connections of one generator process: one epoll, one read buffer for all,
- * one write for each touched connection and turn. Transports are rows of a table in net.c.
+ * one write for each touched connection and turn. Transports are rows of a table in endpoint.c.
  *
  *     net_flush, wait, read what is ready and hand it over, net_flush
  *
@@ -19,7 +19,7 @@
 struct net;
 
 struct net_events {
-    /* Connected (with TLS: the handshake is done). */
+    /* Connected (TLS and WebSocket: their handshakes are done). */
     void (*on_open)(void *ctx, uint32_t conn);
     /* Returns the bytes that were used; NET_BROKEN closes the connection. */
     size_t (*on_bytes)(void *ctx, uint32_t conn, struct span bytes);
@@ -31,7 +31,8 @@ struct net_events {
 
 struct net_options {
     uint32_t conns_max;
-    /* "tcp://HOST:PORT", "tls://HOST:PORT" or "HOST:PORT" (TCP), by commas. */
+    /* "tcp://HOST:PORT", "tls://HOST:PORT", "ws://HOST:PORT/PATH", "wss://HOST:PORT/PATH" or
+     * "HOST:PORT" (TCP), by commas. */
     const char *servers;
     const char *ca;      /* PEM; NULL: certificates are not checked */
     uint32_t keep_bytes; /* room that an empty queue keeps; 0 for connections that idle */
@@ -51,11 +52,9 @@ void net_free(struct net *net);
 void net_connect(struct net *net, uint32_t conn, uint32_t server);
 void net_close(struct net *net, uint32_t conn);
 uint32_t net_servers(const struct net *net);
-/* "tcp", "tls": the transport of the first server in such a list. */
-const char *net_transport(const char *servers);
 
-/* Room for `len` bytes in the connection's queue, and what was written of it. Of one that is not
- * open they go nowhere. */
+/* Room for `len` bytes in the connection's queue, and what was written of it: whole frames (one
+ * message of a WebSocket). Of one that is not open they go nowhere. */
 uint8_t *net_reserve(struct net *net, uint32_t conn, size_t len);
 void net_commit(struct net *net, uint32_t conn, size_t len);
 

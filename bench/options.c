@@ -38,7 +38,7 @@ struct option {
 static const struct option table[] = {
     {"target", KIND_TARGET, true, AT(target), 0, 0, "lahar", "what is driven"},
     {"servers", KIND_TEXT, true, AT(servers), 0, 0, "127.0.0.1:7700",
-     "tcp:// or tls://HOST:PORT, by commas; users are spread over them"},
+     "tcp://, tls://, ws:// or wss://HOST:PORT, by commas; users are spread over them"},
     {"ca", KIND_TEXT, true, AT(ca), 0, 0, NULL, "PEM file to check certificates with"},
     {"site", KIND_TEXT, true, AT(site), 0, 0, NULL, "site of the users"},
     {"key", KIND_TEXT, true, AT(key), 0, 0, NULL,

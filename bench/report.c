@@ -1,7 +1,7 @@
 #include "bench/report.h"
 
+#include "bench/endpoint.h"
 #include "bench/json.h"
-#include "bench/net.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -124,7 +124,7 @@ static void json_head(const struct options *options, const struct report *report
     json_text("label", options->label);
     json_text("version", LAHAR_VERSION);
     json_text("class", class_names[options->message_class]);
-    json_text("transport", net_transport(options->servers));
+    json_text("transport", endpoint_transport(options->servers));
     json_count("users", options->users);
     json_count("devices", options->devices);
     json_count("processes", options->processes);
