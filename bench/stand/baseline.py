@@ -150,7 +150,7 @@ def pair(the_stand, options, some_cases, number, folders, ratios):
     for index, case in enumerate(some_cases):
         costs, others = {}, 0
         for which in order if index % 2 else reversed(order):
-            result = the_stand.drive(servers[which], case.workload, *case.options, "--seconds", options.seconds, tls=case.tls)
+            result = the_stand.drive(servers[which], case.workload, *case.options, "--seconds", options.seconds, transport=case.transport)
             if result["exit"] == 3:
                 raise stand.Trouble(f"{case.name}: {which}, {result['broken']} promises were broken; what it costs does not matter")
             costs[which] = cost_of(result, case)

@@ -2,8 +2,8 @@
 
 from collections import namedtuple
 
-# name, what it is called in tables, workload and its options, whether over TLS, the servers that take part.
-Case = namedtuple("Case", "name title workload options tls servers")
+# name, what it is called in tables, workload and its options, over what, the servers that take part.
+Case = namedtuple("Case", "name title workload options transport servers")
 
 EVERYBODY = ("relay", "nats-server", "mosquitto", "redis pub/sub", "lahar", "lahar+curve")
 CONFIRMING = ("mosquitto", "lahar", "lahar+curve")
@@ -15,18 +15,20 @@ def unicast(message_class, users, in_flight):
 
 
 CASES = [
-    Case("ephemeral-1000x16", "EPHEMERAL, 1,000 users x 16 in flight", "unicast", unicast("ephemeral", 1000, 16), False,
+    Case("ephemeral-1000x16", "EPHEMERAL, 1,000 users x 16 in flight", "unicast", unicast("ephemeral", 1000, 16), "tcp",
          EVERYBODY),
-    Case("ephemeral-1000x1", "EPHEMERAL, 1,000 x 1", "unicast", unicast("ephemeral", 1000, 1), False, EVERYBODY),
-    Case("ephemeral-10000x1", "EPHEMERAL, 10,000 x 1", "unicast", unicast("ephemeral", 10000, 1), False, EVERYBODY),
-    Case("tls-1000x1", "EPHEMERAL, 1,000 x 1, over TLS 1.3", "unicast", unicast("ephemeral", 1000, 1), True, CONFIRMING),
-    Case("confirmed-1000x1", "CONFIRMED, 1,000 x 1", "unicast", unicast("confirmed", 1000, 1), False, CONFIRMING),
-    Case("confirmed-10000x1", "CONFIRMED, 10,000 x 1", "unicast", unicast("confirmed", 10000, 1), False, CONFIRMING),
+    Case("ephemeral-1000x1", "EPHEMERAL, 1,000 x 1", "unicast", unicast("ephemeral", 1000, 1), "tcp", EVERYBODY),
+    Case("ephemeral-10000x1", "EPHEMERAL, 10,000 x 1", "unicast", unicast("ephemeral", 10000, 1), "tcp", EVERYBODY),
+    Case("tls-1000x1", "EPHEMERAL, 1,000 x 1, over TLS 1.3", "unicast", unicast("ephemeral", 1000, 1), "tls", CONFIRMING),
+    Case("confirmed-1000x1", "CONFIRMED, 1,000 x 1", "unicast", unicast("confirmed", 1000, 1), "tcp", CONFIRMING),
+    Case("confirmed-10000x1", "CONFIRMED, 10,000 x 1", "unicast", unicast("confirmed", 10000, 1), "tcp", CONFIRMING),
     Case("open-10000", "EPHEMERAL, open loop, 10,000 messages/s", "unicast",
-         (*unicast("ephemeral", 1000, 1), "--rate", 10000), False, EVERYBODY),
-    Case("logins", "logins, TCP", "connect", ("--users", 1000), False, EVERYBODY),
-    Case("idle-tcp", f"{IDLE:,} idle connections, TCP", "idle", ("--users", IDLE), False, EVERYBODY[:5]),
-    Case("idle-tls", f"{IDLE:,} idle connections, TLS 1.3", "idle", ("--users", IDLE), True, ("mosquitto", "lahar")),
+         (*unicast("ephemeral", 1000, 1), "--rate", 10000), "tcp", EVERYBODY),
+    Case("logins", "logins, TCP", "connect", ("--users", 1000), "tcp", EVERYBODY),
+    Case("idle-tcp", f"{IDLE:,} idle connections, TCP", "idle", ("--users", IDLE), "tcp", EVERYBODY[:5]),
+    Case("idle-tls", f"{IDLE:,} idle connections, TLS 1.3", "idle", ("--users", IDLE), "tls", ("mosquitto", "lahar")),
+    Case("idle-ws", f"{IDLE:,} idle connections, WebSocket", "idle", ("--users", IDLE), "ws", ("lahar",)),
+    Case("ws-1000x1", "EPHEMERAL, 1,000 x 1, over WebSocket", "unicast", unicast("ephemeral", 1000, 1), "ws", ("lahar",)),
 ]
 
 # What is measured of a run, where it is in its result, and how it is printed.
@@ -67,6 +69,7 @@ GOALS = [
     Goal(5, "open-10000", "cpu", "nats-server", "at most", 1.5, True),
     Goal(6, "idle-tcp", "memory", None, "at most", 700, False),
     Goal(6, "idle-tls", "memory", None, "at most", 14900, False),
+    Goal(6, "idle-ws", "memory", None, "at most", 800, False),
 ]
 CURVE_MAY = 0.8
 

@@ -67,7 +67,7 @@ class Comparison:
         if case.workload == "idle":
             options += ["--logins", 256, "--login-timeout", 600, "--warmup", 15]
         try:
-            result = self.stand.drive(server, case.workload, *options, "--seconds", self.options.seconds, tls=case.tls)
+            result = self.stand.drive(server, case.workload, *options, "--seconds", self.options.seconds, transport=case.transport)
         except stand.Trouble as trouble:
             # A peer that cannot do it is a result too.
             self.failures.append({"case": case.name, "server": server.name, "round": round_number, "why": str(trouble)})

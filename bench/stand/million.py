@@ -32,6 +32,7 @@ bench/RESULTS.md and RESULTS.html anew.""")
     parser.add_argument("--shards", type=int, default=1, help="of the one router (1)")
     parser.add_argument("--logins", type=int, default=512, help="at the same time (512)")
     parser.add_argument("--class", dest="message_class", default="ephemeral", help="ephemeral or confirmed (ephemeral)")
+    parser.add_argument("--half-websocket", action="store_true", help="every other connection is a WebSocket")
     parser.add_argument("--curve", action="store_true", help="with CURVE on the links")
     parser.add_argument("--server-cores", default="0-1", help="cores of the servers (0-1)")
     parser.add_argument("--generator-cores", default="0-1", help="cores of the generator (0-1)")
@@ -56,6 +57,7 @@ def summary_of(result, edges, taken):
     generator = memory.get("generator_resident_per_connection", 0)
     return {
         "connections": users,
+        "transport": result.get("transport", "tcp"),
         "edges": edges,
         "generator processes": result.get("processes", 1),
         "held, s": result["seconds"],
@@ -98,7 +100,8 @@ def show(summary):
             reached = value <= goal[1] if goal[0] == "at most" else value >= goal[1]
             said = f"   goal: {goal[0]} {goal[1]:,}{'' if reached else ', NOT REACHED'}"
         digits = 2 if isinstance(value, float) and value < 100 else 0
-        stand.say(f"  {name:42} {render.number(value, digits):>14}{said}")
+        shown = value if isinstance(value, str) else render.number(value, digits)
+        stand.say(f"  {name:42} {shown:>14}{said}")
 
 
 def main():
@@ -119,7 +122,8 @@ def main():
         result = the_stand.drive(server, "unicast", "--class", options.message_class, "--users", options.users, "--in-flight", 1,
                                  "--rate", options.rate, "--seconds", options.seconds, "--processes", edges, "--logins",
                                  options.logins, "--login-timeout", 3600, "--warmup", 35, label=f"lahar, {options.users:,} held",
-                                 timeout=7200, tries=1)
+                                 timeout=7200, tries=1,
+                                 transport="tcp and ws" if options.half_websocket else "tcp")
         the_stand.commands["generator"] = the_stand.last_command
         stand.say(f"done after {time.monotonic() - began:.0f} s")
         summary = summary_of(result, edges, before - the_stand.least_memory)

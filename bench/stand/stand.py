@@ -25,10 +25,14 @@ LIFTED = ("sends_per_s", "accepts_per_s", "handshakes_per_s", "logins_per_s", "t
           "addresses", "address_connections", "address_accepts_per_s", "address_logins_per_s", "address_sends_per_s")
 
 
+def settings_of(edge):
+    return subprocess.run([edge, "--print-config"], stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
 def unlimited(edge):
     """The section of settings that lifts what this build of lahar-edge limits (an older one has fewer), overload too; ends
     within limits:."""
-    known = subprocess.run([edge, "--print-config"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    known = settings_of(edge)
     overload = "overload:\n  accepts: 1000\n  logins: 1000\n  ephemeral: 1000\n" if "\noverload:" in known else ""
     return overload + "limits:\n" + "".join(f"  {key}: 0\n" for key in LIFTED if f"  #{key}: " in known)
 
@@ -149,8 +153,10 @@ def memory_available():
 class Server:
     """What is driven: one or more processes that are one server to the generator."""
 
-    def __init__(self, name, target, tcp, processes, tls=None, redis=None, options=(), promises=None):
-        self.name, self.target, self.tcp, self.tls = name, target, tcp, tls
+    def __init__(self, name, target, tcp, processes, tls=None, ws=None, redis=None, options=(), promises=None):
+        self.name, self.target = name, target
+        self.servers = {"tcp": tcp, "tls": tls, "ws": ws,
+                        "tcp and ws": [server for pair in zip(tcp, ws or []) for server in pair]}
         self.processes, self.redis = processes, redis
         self.options = list(options)
         self.promises = promises or {"ephemeral": "at most once"}
@@ -158,9 +164,8 @@ class Server:
     def pids(self):
         return ",".join(str(process.pid) for process in self.processes)
 
-    def arguments(self, tls=False):
-        servers = self.tls if tls else self.tcp
-        given = ["--target", self.target, "--servers", ",".join(servers), "--pids", self.pids(), *self.options]
+    def arguments(self, transport="tcp"):
+        given = ["--target", self.target, "--servers", ",".join(self.servers[transport]), "--pids", self.pids(), *self.options]
         if self.redis:
             given += ["--redis-pid", str(self.redis.pid)]
         return given
@@ -315,7 +320,8 @@ class Stand:
 
     def cluster(self, name, curve=False, shards=1, routers=1, edges=2, edge_lines="", router_lines="",
                 build_folder=None, connections=None, window="4MiB"):
-        """Redis, routers with `shards` shards together, edges, each with a TCP and a TLS port. The window is wider than by
+        """Redis, routers with `shards` shards together, edges, each with a TCP, a TLS and a WebSocket port (an older one has none). The
+        window is wider than by
         default: 16,000 messages that all start at once are more than a MiB, and EPHEMERAL is shed without credit."""
         folder = build_folder or self.build
         keys, sites, tls = self.path("keys"), self.path("sites"), self.certificate()
@@ -334,7 +340,9 @@ class Stand:
                            "--hash-max-listpack-entries", "512")
         wait_until("Redis answers", 30, lambda: subprocess.run(
             ["redis-cli", "-s", f"{dir_of}/redis.sock", "ping"], capture_output=True).stdout == b"PONG\n")
-        processes, ready, tcp, tls_servers = [], [], [], []
+        edge_program = os.path.join(folder, "lahar-edge")
+        knows_ws = "ws://" in settings_of(edge_program)
+        processes, ready, tcp, tls_servers, ws = [], [], [], [], []
         for number in range(1, routers + 1):
             ops = self.port()
             config = self.write(f"{name}/r{number}.yaml", f"name: r{number}\n{common}{window}redis:\n"
@@ -346,12 +354,14 @@ class Stand:
             self.ready(*router)
         ready = []
         for number in range(1, edges + 1):
-            ports = self.port(), self.port(), self.port()
+            ports = self.port(), self.port(), self.port(), self.port()
             tcp.append(f"tcp://127.0.0.1:{ports[0]}")
             tls_servers.append(f"tls://127.0.0.1:{ports[1]}")
-            limits = unlimited(os.path.join(folder, "lahar-edge")) + (f"  connections: {connections}\n" if connections else "")
-            config = self.write(f"{name}/e{number}.yaml", f"name: e{number}\n{common}{window}listen: [{tcp[-1]}, "
-                                f"{tls_servers[-1]}]\ntls:\n  certificate: {tls[0]}\n  key: {tls[1]}\n{limits}"
+            ws += [f"ws://127.0.0.1:{ports[3]}"] if knows_ws else []
+            listen = ", ".join([tcp[-1], tls_servers[-1], *ws[-1:]])
+            limits = unlimited(edge_program) + (f"  connections: {connections}\n" if connections else "")
+            config = self.write(f"{name}/e{number}.yaml", f"name: e{number}\n{common}{window}listen: [{listen}]\n"
+                                f"tls:\n  certificate: {tls[0]}\n  key: {tls[1]}\n{limits}"
                                 f"ops:\n  listen: 127.0.0.1:{ports[2]}\n{edge_lines}")
             process = self.start(f"{name}/e{number}", os.path.join(folder, "lahar-edge"), "--config", config)
             processes.append(process)
@@ -360,7 +370,7 @@ class Stand:
             self.ready(*edge)
         admin = self.write(f"{name}/lahar.yaml", f"{common}sites:\n  keys: {sites}\n")
         self.lahar("site", "add", "bench", "--name", "Bench", "--key", f"{sites}/bench.pub", config=admin)
-        return Server(name, "lahar", tcp, processes, tls=tls_servers, redis=redis,
+        return Server(name, "lahar", tcp, processes, tls=tls_servers, ws=ws, redis=redis,
                       options=["--site", "bench", "--cluster", "bench", "--key", f"{sites}/bench.key"],
                       promises={"ephemeral": "at most once",
                                 "confirmed": "an ack says that a device of the recipient has it"})
@@ -403,9 +413,9 @@ class Stand:
                     raise
                 say(f"  once more: {trouble}")
 
-    def drive_once(self, server, workload, *arguments, tls=False, label=None, timeout=900):
+    def drive_once(self, server, workload, *arguments, transport="tcp", label=None, timeout=900):
         command = ["taskset", "-c", self.generator_cores, os.path.join(self.build, "bench", "lahar-bench"), workload, "--json",
-                   "--label", label or server.name, *server.arguments(tls), *map(str, arguments)]
+                   "--label", label or server.name, *server.arguments(transport), *map(str, arguments)]
         self.last_command = " ".join(command).replace(self.dir, "$DIR").replace(self.build, "$BUILD")
         self.last_command = self.last_command.replace(server.pids(), "$PIDS").replace(f" --label {label or server.name}", "")
         pids = [process.pid for process in self.processes]
