@@ -53,9 +53,12 @@ done
 if [ -x "$build/bench/lahar-bench" ]; then
     workloads=$("$build/bench/lahar-bench" --help | sed -n '/^$/,/^$/s/^  \([a-z]*\) .*/\1/p' | head -n 7 | tr '\n' ' ')
     offers "$workloads --help" _lahar_bench lahar-bench ""
-    offers "$("$build/bench/lahar-bench" --help | sed -n 's/^  \(--[a-z0-9-]*\) .*/\1/p' | tr '\n' ' ')" _lahar_bench lahar-bench unicast --
+    offers "$("$build/bench/lahar-bench" --help | sed -n 's/^  \(--[a-z0-9-]*\) .*/\1/p' | tr '\n' ' ')" _lahar_bench "$build/bench/lahar-bench" unicast --
     offers "$("$build/bench/lahar-bench" --help | sed -n '/^Targets/,/^$/s/^  \([a-z]*\) .*/\1/p' | tr '\n' ' ')" \
-        _lahar_bench lahar-bench unicast --target ""
+        _lahar_bench "$build/bench/lahar-bench" unicast --target ""
+    offers "confirmed" _lahar_bench "$build/bench/lahar-bench" unicast --class c
+    offers "" _lahar_bench "$build/bench/lahar-bench" unicast --users ""
+    offers "--users" _lahar_bench "$build/bench/lahar-bench" unicast --json --us
 fi
 
 # ---- at the right places
@@ -73,7 +76,4 @@ offers "deploy/completion" _lahar lahar keygen link deploy/comp
 offers "deploy/lahar.yaml" _lahar lahar --config deploy/la
 offers "deploy/edge.yaml" _lahar_edge lahar-edge --config deploy/ed
 offers "deploy/edge.yaml" _lahar lahar site add game --key 17=deploy/ed
-offers "confirmed" _lahar_bench lahar-bench unicast --class c
-offers "" _lahar_bench lahar-bench unicast --users ""
-offers "--users" _lahar_bench lahar-bench unicast --json --us
 exit $bad
