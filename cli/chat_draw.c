@@ -97,7 +97,7 @@ static void put_bar(int y, int x, int columns, const char *left, const char *rig
 void chat_draw_layout(struct chat_draw_layout *layout, const struct chat_view *view, int rows,
                       int columns)
 {
-    static struct span unused[INPUT_ROWS_MAX];
+    struct span unused[INPUT_ROWS_MAX];
     size_t row, most = rows >= 24 ? INPUT_ROWS_MAX : rows >= 12 ? 4 : 2;
     int column, list = columns / 4;
     list = list < 20 ? 20 : list > 32 ? 32 : list;
