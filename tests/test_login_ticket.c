@@ -62,7 +62,8 @@ static struct kept_ticket take_welcome(struct rig *rig, struct conn_id id)
     assert_int_equal(frame->frame_case, LAHAR__V1__SERVER_FRAME__FRAME_WELCOME);
     ticket.len = frame->welcome->ticket.len;
     assert_true(ticket.len <= sizeof ticket.bytes);
-    memcpy(ticket.bytes, frame->welcome->ticket.data, ticket.len);
+    if (ticket.len > 0)
+        memcpy(ticket.bytes, frame->welcome->ticket.data, ticket.len);
     lahar__v1__server_frame__free_unpacked(frame, NULL);
     return ticket;
 }
