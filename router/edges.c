@@ -144,7 +144,8 @@ void edges_attach(struct edges *edges, struct edge *edge, uint32_t peer, struct 
     edge->peer = peer;
     size_t len = name.len < LINK_NAME_MAX ? name.len : LINK_NAME_MAX;
     memset(edge->name, 0, sizeof edge->name);
-    memcpy(edge->name, name.at, len);
+    if (len > 0) /* NULL if it has none */
+        memcpy(edge->name, name.at, len);
     untrust(edge);
 }
 
