@@ -89,6 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     struct token_claims claims;
     enum token_verdict verdict = token_verify(sites, CLUSTER, span_of(token, n), NOW, &claims);
     assert(verdict < TOKEN_VERDICTS && !(raw && verdict == TOKEN_OK));
+    assert(token_verdict_label(verdict)[0] != 0);
     if (verdict == TOKEN_OK) {
         assert(n <= TOKEN_SIZE_MAX && claims.site_len == 4);
         assert(claims.user_len >= 1 && claims.user_len <= TOKEN_USER_MAX);
