@@ -19,7 +19,7 @@ def chat_env(cluster, user, **more):
 
 def gid_of(terminal, user):
     """Logged in: the status line says as whom."""
-    return re.search(rf"{user}@game (\d+) · edge", terminal.shows(f"{user}@game 1")).group(1)
+    return re.search(rf"{user}@game (\d+) · edge", terminal.shows(" · edge ")).group(1)
 
 
 def send(cluster, user, to, text):
