@@ -21,6 +21,7 @@
 #define PEER 10002u
 #define HEARTBEAT_MS 30000u
 #define HEARD_MAX 256u
+#define STATES_MAX 256u
 #define KIND(name) LAHAR__V1__CLIENT_FRAME__FRAME_##name
 
 struct world {
@@ -37,7 +38,7 @@ struct world {
     uint8_t bytes[1u << 20];
     size_t bytes_len;
     /* What the application was told. */
-    enum lahar_state states[64];
+    enum lahar_state states[STATES_MAX];
     uint32_t states_count;
     char messages[HEARD_MAX][16];
     uint8_t message_ids[HEARD_MAX];
@@ -110,6 +111,7 @@ static inline void on_state(void *ctx, enum lahar_state state)
 {
     struct world *world = ctx;
     assert_int_equal(state, core_state(world->core));
+    assert_true(world->states_count < STATES_MAX);
     world->states[world->states_count++] = state;
     if (state == LAHAR_AWAY && world->reconnect_when_away)
         core_reconnect(world->core, world->now);
