@@ -22,10 +22,13 @@ def tickets(cluster, edge, verdict="ok"):
     return cluster.metric(edge, "lahar_edge_tickets_total", f'verdict="{verdict}"')
 
 
+def log_of(cluster, name):
+    with open(cluster.path(f"{name}.log"), encoding="utf-8") as file:
+        return file.read()
+
+
 def logs(cluster):
-    for name in cluster.router_names + cluster.edge_names:
-        with open(cluster.path(f"{name}.log"), encoding="utf-8") as file:
-            yield name, file.read()
+    return [(name, log_of(cluster, name)) for name in cluster.router_names + cluster.edge_names]
 
 
 def secrets(cluster):
