@@ -14,6 +14,8 @@
 /* The end of a TLS stream takes 30 us or more: when a crowd's time is over at once, the others must
  * not wait for the end of all of them. */
 #define CLOSES_A_TURN 8u
+/* And one for so many who wait: so a hundred thousand are gone within some 2,000 turns. */
+#define CLOSES_SHARE 256u
 #define SHOW_MS 500u
 
 struct conn *conn_find(const struct conn_table *table, struct conn_id id)
@@ -120,32 +122,58 @@ static void finish_close(struct conn_table *table, struct conn *conn)
     conn_release(table, conn);
 }
 
+/* Whoever takes memory as a slow reader goes now; others wait for their turn behind those who do.
+ */
+static bool must_wait(const struct conn_table *table, const struct conn *conn, uint32_t closes)
+{
+    return !conn->blocked && (closes == 0 || table->leaving.count > 0);
+}
+
+/* Some of those who wait to be closed, first come first served; the more of them, the more. Returns
+ * how many more may be closed in this turn. */
+static uint32_t close_waiting(struct conn_table *table)
+{
+    struct indices *leaving = &table->leaving;
+    uint32_t closes = CLOSES_A_TURN + (leaving->count - table->left) / CLOSES_SHARE;
+    for (; closes > 0 && table->left < leaving->count; closes--) {
+        struct conn *conn = conn_at(table, leaving->at[table->left++]);
+        conn->touched = false;
+        finish_close(table, conn);
+    }
+    /* Those who have gone leave the list, each time they are half of it. */
+    if (table->left > 0 && table->left >= leaving->count - table->left) {
+        leaving->count -= table->left;
+        memmove(leaving->at, leaving->at + table->left, leaving->count * sizeof *leaving->at);
+        table->left = 0;
+    }
+    return closes;
+}
+
 static void on_turn_end(void *ctx)
 {
     struct conn_table *table = ctx;
     struct indices *touched = &table->touched;
-    uint32_t i = 0, kept = 0, closes = 0;
+    uint32_t i = 0, closes = close_waiting(table);
     /* on_closed may touch others, so the list grows under our hands. */
     do {
         for (; i < touched->count; i++) {
             struct conn *conn = conn_at(table, touched->at[i]);
             if (conn->state == CONN_OPEN)
                 (void)flush_conn(table, conn);
-            /* Whoever takes memory as a slow reader goes now. */
-            if (conn->state == CONN_CLOSED && !conn->blocked && closes >= CLOSES_A_TURN) {
-                touched->at[kept++] = conn->slot;
+            if (conn->state == CONN_CLOSED && must_wait(table, conn, closes)) {
+                indices_add(&table->leaving, conn->slot);
                 continue;
             }
             conn->touched = false;
             if (conn->state != CONN_CLOSED)
                 continue;
             finish_close(table, conn);
-            closes++;
+            closes -= closes > 0;
         }
         flush_shed(table);
     } while (i < touched->count);
-    touched->count = kept;
-    if (kept > 0)
+    touched->count = 0;
+    if (table->leaving.count > 0)
         loop_again(table->loop);
     entry_turn_end(table);
     table->ended_us = loop_now_us(table->loop);
@@ -460,6 +488,7 @@ void conn_table_free(struct conn_table *table)
     wheel_free(table->wheel);
     tls_free(table->tls);
     free(table->touched.at);
+    free(table->leaving.at);
     free(table->waiting.at);
     free(table->slow.at);
     free(table->proxies);

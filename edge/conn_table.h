@@ -49,7 +49,7 @@ struct conn {
     uint8_t reason;   /* why it is CLOSED */
     uint8_t watched;  /* EPOLLIN, EPOLLOUT, CONN_WATCHED_EDGES */
     bool opened : 1;  /* on_opened was called */
-    bool touched : 1; /* is in table->touched */
+    bool touched : 1; /* is in table->touched, or leaving */
     bool blocked : 1; /* not all of `out` could be written */
     bool listed : 1;  /* is in table->slow */
     bool entered : 1; /* into limits */
@@ -79,10 +79,12 @@ struct conn_table {
     uint64_t shown_ms;        /* when the limits' gauges were set last */
 
     struct indices touched; /* slots of conns that the end of the turn must look at */
-    struct indices slow;    /* slots of conns that were blocked since it was last looked through */
-    uint32_t blocked;       /* how many are now */
-    uint64_t out_bytes;     /* of all `out` */
-    uint64_t ended_us;      /* the turn, by its time, whose end has been dealt with */
+    struct indices leaving; /* of CLOSED ones that wait for their end; from `left` on */
+    uint32_t left;
+    struct indices slow; /* slots of conns that were blocked since it was last looked through */
+    uint32_t blocked;    /* how many are now */
+    uint64_t out_bytes;  /* of all `out` */
+    uint64_t ended_us;   /* the turn, by its time, whose end has been dealt with */
 
     struct proxy_net *proxies; /* options.proxy_count of them */
     struct acceptor *acceptor;

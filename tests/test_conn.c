@@ -307,6 +307,32 @@ static void closing_makes_the_id_stale_at_once_and_frees_the_slot_later(void **s
     close(fd);
 }
 
+#define CROWD 60u
+
+static void a_crowd_that_ends_at_once_goes_some_a_turn_and_all_go(void **state)
+{
+    struct world *world = *state;
+    struct conn_id ids[CROWD];
+    int fds[CROWD];
+    for (uint32_t i = 0; i < CROWD; i++) {
+        fds[i] = dial_open(world);
+        ids[i] = world->last;
+    }
+    for (uint32_t i = 0; i < CROWD; i++)
+        conn_close(world->table, ids[i], END_KICKED);
+    uint32_t taken = 0, before = 0;
+    for (; world->closed < CROWD && taken < CROWD; taken++) {
+        loop_turn(world->loop, 0);
+        assert_true(world->closed - before <= 8);
+        before = world->closed;
+        assert_int_equal(conn_count(world->table), CROWD - before);
+    }
+    assert_int_equal(world->closed, CROWD);
+    assert_true(taken <= CROWD / 8 + 1);
+    for (uint32_t i = 0; i < CROWD; i++)
+        close(fds[i]);
+}
+
 static void slots_that_were_used_come_before_new_ones(void **state)
 {
     struct world *world = *state;
@@ -577,6 +603,7 @@ int main(void)
         TEST(what_is_sent_after_the_turn_has_ended_does_not_wait_for_an_event, set_up),
         TEST(accepted_sockets_have_the_options_of_their_listener, set_up_hasty),
         TEST(closing_makes_the_id_stale_at_once_and_frees_the_slot_later, set_up),
+        TEST(a_crowd_that_ends_at_once_goes_some_a_turn_and_all_go, set_up),
         TEST(slots_that_were_used_come_before_new_ones, set_up),
         TEST(on_closed_may_speak_to_others, set_up),
         TEST(the_peers_address_is_known, set_up),
