@@ -499,7 +499,10 @@ static void open_signer(struct crowd *crowd)
 /* `conn` is counted over all processes. */
 static uint8_t home_of(const struct crowd *crowd, uint32_t conn)
 {
-    return (uint8_t)(conn % net_servers(crowd->net));
+    uint64_t servers = net_servers(crowd->net);
+    if (crowd->options.in_blocks_of == 0)
+        return (uint8_t)(conn % servers);
+    return (uint8_t)(conn * servers / crowd->options.in_blocks_of % servers);
 }
 
 uint8_t crowd_home(const struct crowd *crowd, uint32_t user, uint32_t device)

@@ -2,8 +2,9 @@
  *
  * Users have their numbers over all processes; on a site they are called "u<base + number>". Each
  * has a connection for each of his devices ("bench", "bench2", ...), at first on server (connection
- * mod servers). They log in a bounded number at a time; tokens are made before they connect. A ping
- * goes out for each connection once in a heartbeat, all in turn, so that pings never bunch.
+ * mod servers), or in blocks, a server each. They log in a bounded number at a time; tokens are
+ * made before they connect. A ping goes out for each connection once in a heartbeat, all in turn,
+ * so that pings never bunch.
  *
  * A connection that is lost fails the run (crowd_why), unless `comes_back`: then it logs in again
  * as clients do, on another server, after a random part of 1 s that doubles with each failure in a
@@ -31,6 +32,7 @@ struct crowd_options {
     uint32_t logins_at_once;
     uint32_t keep_bytes, sources; /* see bench/net.h */
     int wake_fd;
+    uint32_t in_blocks_of; /* 0, or the connections of all processes, cut into a block a server */
     bool comes_back;
     bool tickets; /* who logs in again does so by ticket, as with comes_back */
 };

@@ -259,6 +259,23 @@ void options_parse(struct options *options, int argc, char **argv)
     options->comes_back = workload->comes_back;
 }
 
+static uint32_t count_of_servers(const char *servers)
+{
+    uint32_t count = 1;
+    for (const char *at = servers; (at = strchr(at, ',')) != NULL; at++)
+        count++;
+    return count;
+}
+
+/* Where users come back, those of each server have processes of their own. */
+static uint32_t processes_for(const struct options *options, uint64_t needed)
+{
+    if (!options->comes_back)
+        return (uint32_t)needed;
+    uint32_t servers = count_of_servers(options->servers);
+    return (uint32_t)(needed + servers - 1) / servers * servers;
+}
+
 void options_settle_processes(struct options *options)
 {
     struct rlimit limit = {0, 0};
@@ -276,7 +293,7 @@ void options_settle_processes(struct options *options)
                 (unsigned long long)conns, (unsigned long long)needed, TEAM_MEMBERS_MAX,
                 (unsigned long long)limit.rlim_cur);
     if (options->processes == 0)
-        options->processes = (uint32_t)needed;
+        options->processes = processes_for(options, needed);
     if (options->processes < needed)
         log_die("--processes: %llu connections in %u processes are more than the limit of open "
                 "files (%llu) allows; give at least %llu, or raise it (ulimit -Hn)",

@@ -412,6 +412,9 @@ static void open_crowd(struct traffic *traffic)
                                                                            : KEEP_FEW_BYTES,
         .sources = options->sources,
         .wake_fd = member->wake_fd,
+        /* So that those who stay are in processes of their own: the work of coming back must not
+         * delay how their messages are timed. */
+        .in_blocks_of = options->comes_back ? all : 0,
         .comes_back = options->comes_back,
         .tickets = options->tickets,
     };
