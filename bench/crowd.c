@@ -61,9 +61,10 @@ struct crowd {
     struct login *logins;
     uint16_t *free_logins;
     uint32_t free_count;
-    bool begun, restless;
+    bool begun, restless, again;
     uint32_t next_login;    /* the next seat to log in for the first time */
     uint32_t next_restless; /* the next one to leave, or to log in again */
+    uint32_t next_again;    /* the next one to leave for a moment */
     uint32_t gone_left;
     struct agenda back; /* seats that will try again */
     struct dice dice;
@@ -285,6 +286,15 @@ static void on_lost(void *ctx, uint32_t number, const char *why)
     come_back(crowd, number);
 }
 
+static void leave_for_a_moment(struct crowd *crowd, uint32_t number)
+{
+    if (crowd->seats[number].state != SEAT_ONLINE)
+        return;
+    leave(crowd, number);
+    crowd->seats[number].state = SEAT_AWAY;
+    agenda_add(&crowd->back, net_now_ns(crowd->net), number);
+}
+
 static void start_logins(struct crowd *crowd)
 {
     uint32_t number, most = STARTS_PER_TURN;
@@ -305,6 +315,10 @@ static void start_logins(struct crowd *crowd)
         else if (crowd->seats[crowd->next_restless].state == SEAT_EMPTY)
             start_login(crowd, crowd->next_restless);
     }
+    /* No more of them than have a place in the next turn. */
+    uint32_t leave_most = most < crowd->free_count ? most : crowd->free_count;
+    for (; crowd->again && crowd->next_again < crowd->own_seats && leave_most > 0; leave_most--)
+        leave_for_a_moment(crowd, crowd->next_again++);
 }
 
 void crowd_login(struct crowd *crowd)
@@ -315,7 +329,13 @@ void crowd_login(struct crowd *crowd)
 bool crowd_is_in(const struct crowd *crowd)
 {
     return crowd->begun && crowd->counts.online == crowd->own_seats &&
-           crowd->gone_left == crowd->options.gone;
+           crowd->gone_left == crowd->options.gone &&
+           (!crowd->again || crowd->next_again == crowd->own_seats);
+}
+
+void crowd_again(struct crowd *crowd)
+{
+    crowd->again = true;
 }
 
 void crowd_come_and_go(struct crowd *crowd)

@@ -63,6 +63,8 @@ void crowd_login(struct crowd *crowd);
 MUST_CHECK bool crowd_is_in(const struct crowd *crowd);
 /* Once all are in: everybody leaves and logs in again, in turn, without end, until crowd_rest. */
 void crowd_come_and_go(struct crowd *crowd);
+/* Once all are in: each leaves and logs in again, in turn, once; then crowd_is_in. */
+void crowd_again(struct crowd *crowd);
 void crowd_rest(struct crowd *crowd);
 /* Empty unless something went wrong; then what. */
 const char *crowd_why(const struct crowd *crowd);

@@ -53,7 +53,8 @@ struct team *lead_team(struct lead *lead)
 
 static const char *phase_name(enum team_phase phase)
 {
-    static const char *const names[] = {"logins", "warm-up", "measuring", "draining", "done"};
+    static const char *const names[] = {"logins",   "warm-up", "measuring",
+                                        "draining", "again",   "done"};
     return names[phase];
 }
 
@@ -222,6 +223,21 @@ bool lead_drain(struct lead *lead)
                 DRAIN_MS / 1000);
     lead->whole = watched == TEAM_ALL || watched == TEAM_WAITING;
     return lead->whole;
+}
+
+bool lead_again(struct lead *lead, struct report_span *span)
+{
+    if (!set_phase(lead, TEAM_AGAIN))
+        return false;
+    report_begin(&lead->options, lead->team, span);
+    enum team_watched watched =
+        watch(lead, TEAM_IN_AGAIN, (uint64_t)lead->options.login_timeout * 1000u);
+    report_end(&lead->options, lead->team, span);
+    if (watched == TEAM_WAITING)
+        fprintf(stderr, "lahar-bench: not all are in again after %u s\n",
+                lead->options.login_timeout);
+    lead->whole = lead->whole && watched == TEAM_ALL;
+    return watched == TEAM_ALL;
 }
 
 enum workload_end lead_end(const struct lead *lead)

@@ -28,6 +28,8 @@ MUST_CHECK bool lead_warm_up(struct lead *lead);
 MUST_CHECK bool lead_measure(struct lead *lead);
 /* Until nothing is on its way any more; the report's whole counts. */
 bool lead_drain(struct lead *lead);
+/* After that: each leaves and logs in again, once, in --login-timeout seconds. */
+MUST_CHECK bool lead_again(struct lead *lead, struct report_span *span);
 
 /* For workloads with several windows: opens the next one at this rate (0: closed loop; the one
  * before it is closed), waits so long, closes it. What is due between windows is sent too, at the

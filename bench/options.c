@@ -89,7 +89,7 @@ static const struct option table[] = {
      "the server process that is killed"},
     {"label", KIND_TEXT, true, AT(label), 0, 0, "", "a text that the result carries"},
     {"tickets", KIND_FLAG, false, AT(tickets), 0, 0, NULL,
-     "who logs in again does so by ticket, not by token"},
+     "who logs in again does so by ticket, not by token; idle: in the end all do, once"},
     {"json", KIND_FLAG, true, AT(json), 0, 0, NULL, "print one JSON object"},
 };
 #define COUNT (sizeof table / sizeof *table)

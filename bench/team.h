@@ -27,12 +27,13 @@
 #define TEAM_NOWHERE UINT8_MAX
 
 /* LOGIN: all users log in, the gone ones leave. WARMUP, MEASURE: messages are sent, if the workload
- * sends any. DRAIN: none are sent any more, those on their way come to their end. DONE: leave. */
-enum team_phase { TEAM_LOGIN, TEAM_WARMUP, TEAM_MEASURE, TEAM_DRAIN, TEAM_DONE };
+ * sends any. DRAIN: none are sent any more, those on their way come to their end. AGAIN: each
+ * leaves and logs in again, once. DONE: leave. */
+enum team_phase { TEAM_LOGIN, TEAM_WARMUP, TEAM_MEASURE, TEAM_DRAIN, TEAM_AGAIN, TEAM_DONE };
 
-/* Where a member stands: what the phase asks for is done (all logged in; nothing on its way), or it
- * can go no further and says why. */
-enum team_stand { TEAM_BUSY, TEAM_LOGGED_IN, TEAM_DRAINED, TEAM_FAILED };
+/* Where a member stands: what the phase asks for is done (all logged in; nothing on its way; all
+ * in again), or it can go no further and says why. */
+enum team_stand { TEAM_BUSY, TEAM_LOGGED_IN, TEAM_DRAINED, TEAM_IN_AGAIN, TEAM_FAILED };
 
 struct team;
 struct member;

@@ -332,6 +332,8 @@ static void enter(struct traffic *traffic)
         traffic->writing = false;
         crowd_rest(traffic->crowd);
     }
+    if (phase == TEAM_AGAIN)
+        crowd_again(traffic->crowd);
     if (traffic->open_loop) {
         double share = (double)member->users / team_shape(member->team)->users;
         pace_set(&traffic->pace, member->now.rate * share, crowd_clock_ns(traffic->crowd),
@@ -360,6 +362,8 @@ static void stand(struct traffic *traffic)
     if (traffic->phase == TEAM_DRAIN && book_flying(traffic->book) == 0 &&
         book_followed(traffic->book) == 0)
         member_say(member, TEAM_DRAINED);
+    if (traffic->phase == TEAM_AGAIN && crowd_is_in(traffic->crowd))
+        member_say(member, TEAM_IN_AGAIN);
 }
 
 static void read_notes(struct traffic *traffic)

@@ -20,8 +20,8 @@ static enum workload_end serve_relay(struct lead *lead)
 static const struct workload workloads[] = {
     {"unicast", "users write to each other in random pairs, closed or open loop",
      OPEN_LOOP "in-flight think-ms", false, traffic_member, unicast_lead},
-    {"idle", "users log in and are held: memory and CPU of a connection", OPEN_LOOP, false,
-     traffic_hold, idle_lead},
+    {"idle", "users log in and are held: memory and CPU of a connection", OPEN_LOOP "tickets",
+     false, traffic_hold, idle_lead},
     {"connect", "users log in, leave and log in again: logins per second", "tickets", false,
      traffic_come_and_go, connect_lead},
     {"search", "the highest rate of an open loop that keeps a p99", "rate even p99-us", false,

@@ -245,6 +245,26 @@ static void restless_ones_log_in_again_and_again_until_they_rest(void **state)
     close_stage(stage);
 }
 
+static void all_leave_and_come_again_once(void **state)
+{
+    (void)state;
+    struct stage *stage = open_stage(false);
+    time_t until = time(NULL) + LONG_S;
+    log_in(stage);
+    uint64_t first = crowd_counts(stage->crowd).logins;
+    crowd_again(stage->crowd);
+    assert_false(crowd_is_in(stage->crowd));
+    while (!crowd_is_in(stage->crowd)) {
+        crowd_turn(stage->crowd, TURN_NS);
+        assert_true(time(NULL) < until);
+    }
+    for (int i = 0; i < 20; i++)
+        crowd_turn(stage->crowd, TURN_NS);
+    assert_int_equal(crowd_counts(stage->crowd).logins, first + USERS);
+    assert_string_equal(crowd_why(stage->crowd), "");
+    close_stage(stage);
+}
+
 /* The relay's wire, but that the first welcomes are refusals. */
 static uint32_t refusals_left;
 
@@ -284,6 +304,7 @@ int main(void)
         cmocka_unit_test(who_is_refused_as_busy_tries_again),
         cmocka_unit_test(without_that_a_lost_connection_is_a_failure),
         cmocka_unit_test(restless_ones_log_in_again_and_again_until_they_rest),
+        cmocka_unit_test(all_leave_and_come_again_once),
     };
     signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);
