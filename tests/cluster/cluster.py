@@ -61,7 +61,7 @@ class Cluster:
         self.env = {**os.environ, **(env or {})}
         self.router_names = [f"r{i + 1}" for i in range(routers)]
         self.edge_names = [f"e{i + 1}" for i in range(edges)]
-        ports = iter(free_ports(routers * (shards + 1) + edges * 6))
+        ports = iter(free_ports(routers * (shards + 1) + edges * 7))
         self.shards = {f"{r}/{s}": next(ports) for r in self.router_names for s in range(shards)}
         self.ops_ports = {name: next(ports) for name in self.router_names + self.edge_names}
         self.tcp_ports = {name: next(ports) for name in self.edge_names}
@@ -69,6 +69,7 @@ class Cluster:
         self.ws_ports = {name: next(ports) for name in self.edge_names}
         self.wss_ports = {name: next(ports) for name in self.edge_names}
         self.proxied_ports = {name: next(ports) for name in self.edge_names}  # WebSocket behind a PROXY header
+        self.proxied_tls_ports = {name: next(ports) for name in self.edge_names}  # the same over TLS
         self.edge_lines, self.router_lines, self.tls_lines = edge_lines, router_lines, tls_lines
         self.edge_descriptors = 0  # their limit (ulimit -n); 0: as it is
         self.write_config()
@@ -93,7 +94,8 @@ class Cluster:
             self.write(f"{name}.yaml", f"name: {name}\n{common}{link}"
                        f"listen:\n  - tcp://127.0.0.1:{self.tcp_ports[name]}\n  - tls://127.0.0.1:{self.tls_ports[name]}\n"
                        f"  - ws://127.0.0.1:{self.ws_ports[name]}\n  - wss://127.0.0.1:{self.wss_ports[name]}\n"
-                       f"  - ws+proxy://127.0.0.1:{self.proxied_ports[name]}\nproxy:\n  from: [127.0.0.0/8]\n"
+                       f"  - ws+proxy://127.0.0.1:{self.proxied_ports[name]}\n  - wss+proxy://127.0.0.1:{self.proxied_tls_ports[name]}\n"
+                       f"proxy:\n  from: [127.0.0.0/9]\n"
                        f"tls:\n  certificate: {self.dir}/tls/edge.pem\n  key: {self.dir}/tls/edge-tls.key\n{self.tls_lines.format(dir=self.dir)}"
                        f"ops:\n  listen: 127.0.0.1:{self.ops_ports[name]}\n{self.edge_lines}")
         self.write("lahar.yaml", f"servers: tcp://127.0.0.1:{self.tcp_ports[self.edge_names[0]]}\n{common}{link}"

@@ -18,8 +18,15 @@ WELCOME, SEND_ACK, SEND_NACK, DELIVER, PONG, GOAWAY, ERROR = 1, 2, 3, 4, 6, 7, 8
 
 UPGRADE = (b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: lahar.v1\r\n\r\n")
-# Of the PROXY protocol, version 2: the client is 192.0.2.7.
-PROXY_HEADER = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x07\x0a\x00\x00\x01\x30\x39\x1e\x14"
+
+
+def proxy_header(client):
+    """Of the PROXY protocol, version 2: where the client is, whom a balancer at 10.0.0.1 has connected."""
+    return (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c" + socket.inet_aton(client) + socket.inet_aton("10.0.0.1") +
+            struct.pack(">HH", 12345, 7700))
+
+
+PROXY_HEADER = proxy_header("192.0.2.7")
 
 
 def raise_descriptors():
@@ -118,9 +125,9 @@ def fields(data):
 
 
 class RawClient:
-    """One connection, driven by hand. Blocking, with a timeout."""
+    """One connection, driven by hand. Blocking, with a timeout. `before` is said before all else, TLS too."""
 
-    def __init__(self, port, tls=False, rcvbuf=0, from_address=None, timeout=20):
+    def __init__(self, port, tls=False, rcvbuf=0, from_address=None, timeout=20, before=b""):
         self.socket = socket.socket()
         if rcvbuf:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
@@ -128,6 +135,7 @@ class RawClient:
             self.socket.bind((from_address, 0))
         self.socket.settimeout(timeout)
         self.socket.connect(("127.0.0.1", port))
+        self.socket.sendall(before)
         if tls:
             self.socket = unverified().wrap_socket(self.socket, server_hostname=tls if isinstance(tls, str) else None)
         self.data = b""

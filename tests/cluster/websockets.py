@@ -6,21 +6,20 @@ import os
 import struct
 
 from cluster import Cluster, Failure, check, wait_until
-from hostile import CLASS_CONFIRMED, DELIVER, PROXY_HEADER, RawClient, SEND_ACK, UPGRADE, field, fields, fixed64, frame
+from hostile import (CLASS_CONFIRMED, DELIVER, PROXY_HEADER, RawClient, SEND_ACK, UPGRADE, field, fields, fixed64, frame,
+                     proxy_header)
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 ORIGIN = b"https://game.example"
 
 
-
-
 class WebSocketClient(RawClient):
     """RawClient over WebSocket: each say() is one message; what is heard is the payload of messages."""
 
-    def __init__(self, port, origin=None, before=b"", **options):
+    def __init__(self, port, origin=None, **options):
         super().__init__(port, **options)
         request = UPGRADE if origin is None else UPGRADE[:-2] + b"Origin: " + origin + b"\r\n\r\n"
-        self.socket.sendall(before + request)
+        self.socket.sendall(request)
         answer = b""
         while not answer.endswith(b"\r\n\r\n"):
             got = self.socket.recv(1)
@@ -87,6 +86,7 @@ def clients_of_all_kinds_talk_to_each_other(build):
         WebSocketClient(cluster.ws_ports["e2"]),
         WebSocketClient(cluster.wss_ports["e1"], tls=True),
         WebSocketClient(cluster.proxied_ports["e1"], before=PROXY_HEADER),
+        WebSocketClient(cluster.proxied_tls_ports["e2"], before=PROXY_HEADER, tls=True),
     ]
     for number, client in enumerate(clients):
         client.login(cluster, f"guest{number}")
@@ -98,6 +98,44 @@ def clients_of_all_kinds_talk_to_each_other(build):
         client.close()
     wait_until("all are gone", 10, lambda: cluster.metric("e1", "lahar_edge_sessions") == 0)
     print(f"{len(clients)} kinds of clients talked to each other")
+
+
+def behind_a_balancer_clients_are_told_apart_and_only_a_listed_one_is_believed(build):
+    """wss+proxy: a PROXY header in the clear, then TLS, then the upgrade. 127.0.0.0/9 is listed."""
+    cluster = Cluster(build, edges=1, edge_lines="limits:\n  address_connections: 2\n")
+    yield cluster
+    cluster.start()
+    port = cluster.proxied_tls_ports["e1"]
+
+    def come(client, **options):
+        return WebSocketClient(port, tls=True, before=proxy_header(client), **options)
+
+    def closed(reason):
+        return cluster.metric("e1", "lahar_edge_closed_total", f'reason="{reason}"')
+    one, two = (come("192.0.2.7") for _ in range(2))
+    try:
+        come("192.0.2.7")
+        check(False, "one address has three connections, of the two that it may have")
+    except OSError:  # what was refused before TLS
+        wait_until("it is counted", 5, lambda: closed("address_full") == 1)
+    three = come("192.0.2.8", from_address="127.0.0.9")
+    for number, client in enumerate((one, two, three)):
+        client.login(cluster, f"guest{number}")
+    exchange(one, three, b"from one balancer to the other")
+    exchange(three, two, b"and back")
+
+    try:
+        come("192.0.2.9", from_address="127.128.0.1")
+        check(False, "whoever is not listed was believed")
+    except OSError:
+        wait_until("it is counted", 5, lambda: closed("proxy_unlisted") == 1)
+    try:
+        WebSocketClient(port, tls=True)
+        check(False, "a listed one came in without a header")
+    except OSError:
+        wait_until("it is counted", 5, lambda: closed("proxy_failed") == 1)
+    exchange(two, one, b"all this was nothing to us")
+    print("clients behind balancers: by the address that a listed one tells")
 
 
 def a_page_gets_in_only_where_its_site_lists_its_origin(build):
