@@ -15,6 +15,14 @@ said=$(deploy/quickstart --check 2>&1) && fail "a taken port was not noticed: $s
 [[ $said == *"port $((LAHAR_QUICKSTART_PORT + 20)) is taken"* ]] || fail "a taken port is not named: $said"
 kill $taken
 
+# One that is taken without anybody listening is found by the daemon only: its own words are shown.
+python3 -c "import socket,time; s=socket.socket(); s.bind(('127.0.0.1', $((LAHAR_QUICKSTART_PORT + 2)))); print('bound', flush=True); time.sleep(300)" >"$LAHAR_QUICKSTART_RUN/taken" &
+taken=$!
+until grep -q bound "$LAHAR_QUICKSTART_RUN/taken"; do sleep 0.1; done
+said=$(deploy/quickstart --check 2>&1) && fail "a daemon that does not start was not noticed: $said"
+[[ $said == *"cannot listen on"*"e1 has ended"* ]] || fail "why a daemon did not start is not shown: $said"
+kill $taken
+
 said=$(deploy/quickstart 2>&1) || fail "quickstart failed: $said"
 [[ $said == *"delivered in"*"delivered in"* ]] || fail "no message went there and back: $said"
 again=$(deploy/quickstart 2>&1) && fail "a second start was not refused: $again"
