@@ -2,7 +2,7 @@
 """Scenarios against real daemons and a real Redis, named by what must hold.
 
     scenarios.py BUILD NAME     runs one; exit code 0 if it held; else says what did not, and keeps the logs
-    scenarios.py --list
+    scenarios.py --list         all names; --alone: of those that judge latencies or CPU time, which nothing may run beside
 
 LAHAR_SCALE (default 1) divides the numbers, for slow builds: with 10, a tenth of the messages and sessions."""
 
@@ -235,10 +235,15 @@ SCENARIOS = [value for names, module in ((globals(), "__main__"), (vars(front_do
                                            (vars(tickets), "tickets"), (vars(chat), "chat"))
              for value in list(names.values()) if inspect.isgeneratorfunction(value) and value.__module__ == module]
 
+ALONE = {s.__name__ for s in (front_door.dribblers_are_gone_within_12_s_and_cost_little,
+                              front_door.a_client_that_stops_reading_is_closed_and_others_see_nothing,
+                              front_door.without_descriptors_the_established_stay_and_nothing_spins,
+                              fair.an_overloaded_edge_keeps_newcomers_out_and_serves_who_is_in)}
+
 
 def main():
-    if sys.argv[1:] == ["--list"]:
-        print("\n".join(s.__name__ for s in SCENARIOS))
+    if sys.argv[1:] in (["--list"], ["--alone"]):
+        print("\n".join(s.__name__ for s in SCENARIOS if sys.argv[1] == "--list" or s.__name__ in ALONE))
         return 0
     build, name = sys.argv[1:]
     scenario = next(s for s in SCENARIOS if s.__name__ == name)

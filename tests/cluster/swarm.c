@@ -74,6 +74,7 @@ struct swarm {
     char refused_names[16][24];
     uint32_t refused_kinds;
     bool same_device;
+    uint64_t filled_ms; /* a duel's messages, the last time */
 };
 
 struct body {
@@ -372,6 +373,17 @@ static void do_flow(struct swarm *swarm, double rate, double seconds, enum lahar
     printf("{\"sent\":%u}\n", sent);
 }
 
+/* Others write to the user whose devices fight: at any moment some messages are on their way. */
+static void turn_amid_messages(struct swarm *swarm)
+{
+    if (now_ms() - swarm->filled_ms >= 4) {
+        swarm->filled_ms = now_ms();
+        for (uint32_t tries = 0; swarm->open < 16 && tries < 64; tries++)
+            (void)send_to(swarm, 0, LAHAR_CONFIRMED);
+    }
+    turn(swarm, 1);
+}
+
 /* Waits until exactly one device of user 0 is online and the others stay away. */
 static bool one_survives(struct swarm *swarm, uint32_t devices)
 {
@@ -384,7 +396,7 @@ static bool one_survives(struct swarm *swarm, uint32_t devices)
         }
         if (online == 1 && away == devices - 1)
             return true;
-        turn(swarm, 5);
+        turn_amid_messages(swarm);
     }
     return false;
 }
@@ -394,14 +406,11 @@ static void do_duel(struct swarm *swarm, uint32_t rounds)
     uint32_t late = 0, devices = swarm->users[0].devices;
     for (uint32_t round = 0; round < rounds; round++) {
         for (uint32_t i = 0; i < devices; i++) {
-            uint64_t until = now_ms() + cheap_random(51);
+            uint64_t until = now_ms() + (i == 0 ? 0 : cheap_random(51));
+            while (now_ms() < until)
+                turn_amid_messages(swarm);
             lahar_reconnect(swarm->devices[i].lahar);
             process(&swarm->devices[i]);
-            while (now_ms() < until) {
-                if (swarm->open < 16)
-                    (void)send_to(swarm, 0, LAHAR_CONFIRMED);
-                turn(swarm, 1);
-            }
         }
         if (one_survives(swarm, devices))
             continue;
