@@ -16,10 +16,12 @@
 #define ORIGINS_MAX 64u
 /* Longer than any that may be put; what others wrote to Redis must fit into a frame, too. */
 #define SITE_BYTES_MAX (32u * 1024u)
-#define REVISION_BYTES_MAX 11u /* which Redis appends */
+#define END_BYTES_MAX 22u /* which Redis appends: not_before, revision */
+/* What was lost is written back so many at a time. */
+#define RESTORED_AT_ONCE 64u
 #define ARENA_BYTES (256u * 1024u)
 
-enum tag_kind { TAG_READ, TAG_WRITE, TAG_RAISE };
+enum tag_kind { TAG_READ, TAG_WRITE, TAG_RESTORE };
 
 struct entry {
     uint8_t *packed; /* NULL: free */
@@ -36,7 +38,7 @@ struct write {
 };
 
 struct sitebook {
-    char sites_key[KEY_SIZE], revision_key[KEY_SIZE];
+    char sites_key[KEY_SIZE], revision_key[KEY_SIZE], ends_key[KEY_SIZE];
     struct sitebook_actions actions;
     void *ctx;
     struct arena *arena;
@@ -47,7 +49,7 @@ struct sitebook {
 
     bool read, reading, again;
     uint32_t reads;
-    uint64_t revision, reading_revision;
+    uint64_t revision;
     struct write writes[SITEBOOK_WRITES_MAX];
 };
 
@@ -57,7 +59,8 @@ struct sitebook *sitebook_new(const char *prefix, const struct sitebook_actions 
     assert(book != NULL);
     int a = snprintf(book->sites_key, KEY_SIZE, "%ssites", prefix);
     int b = snprintf(book->revision_key, KEY_SIZE, "%ssites_rev", prefix);
-    assert(a > 0 && a < (int)KEY_SIZE && b > 0 && b < (int)KEY_SIZE);
+    int c = snprintf(book->ends_key, KEY_SIZE, "%ssites_end", prefix);
+    assert(a > 0 && a < (int)KEY_SIZE && b > 0 && b < (int)KEY_SIZE && c > 0 && c < (int)KEY_SIZE);
     book->actions = *actions;
     book->ctx = ctx;
     book->arena = arena_new(ARENA_BYTES);
@@ -120,9 +123,8 @@ static void take_site(struct sitebook *book, struct span id, struct span packed,
     struct entry *entry = find(book, id);
     if (entry != NULL) {
         entry->seen = book->reads;
-        /* A reading may have left before a later write of ours was answered. */
         if (revision <= entry->revision)
-            return;
+            return; /* unchanged */
         free(entry->packed);
     } else {
         entry = add(book, id);
@@ -149,11 +151,11 @@ static void drop_site(struct sitebook *book, struct entry *entry, uint64_t revis
 
 /* Reading. */
 
-static void read_all(struct sitebook *book, uint64_t revision)
+static void read_all(struct sitebook *book)
 {
-    struct span args[] = {span_text("HGETALL"), span_text(book->sites_key)};
-    book->reading = book->actions.command(book->ctx, args, 2, TAG_READ);
-    book->reading_revision = revision;
+    struct span args[] = {span_text("FCALL"), span_text("lahar_sites"), span_text("2"),
+                          span_text(book->sites_key), span_text(book->revision_key)};
+    book->reading = book->actions.command(book->ctx, args, 5, TAG_READ);
 }
 
 static bool id_valid(struct span id)
@@ -167,19 +169,21 @@ static bool id_valid(struct span id)
     return true;
 }
 
-static void on_read(struct sitebook *book, const struct reply *reply)
+/* NULL: it makes no sense. In the arena. */
+static Lahar__Link__V1__Site *unpack_site(struct sitebook *book, struct span packed)
 {
-    book->reading = false;
-    if (reply == NULL || reply->kind != REPLY_ARRAY)
-        return; /* the next poll tries again */
+    arena_reset(book->arena);
+    return packed.len > SITE_BYTES_MAX
+               ? NULL
+               : unpack_message(&lahar__link__v1__site__descriptor, book->arena, packed);
+}
+
+static void take_all(struct sitebook *book, const struct reply *reply, uint64_t revision)
+{
     book->reads++;
     for (size_t i = 0; i + 1 < reply->len; i += 2) {
         struct span id = reply->at[i]->text, packed = reply->at[i + 1]->text;
-        arena_reset(book->arena);
-        const Lahar__Link__V1__Site *site =
-            packed.len > SITE_BYTES_MAX
-                ? NULL
-                : unpack_message(&lahar__link__v1__site__descriptor, book->arena, packed);
+        const Lahar__Link__V1__Site *site = unpack_site(book, packed);
         if (!id_valid(id) || site == NULL || !span_equal(unpack_span(site->id), id))
             log_error("site_unreadable", LOG_SPAN("site", id));
         else
@@ -187,35 +191,110 @@ static void on_read(struct sitebook *book, const struct reply *reply)
     }
     for (uint32_t i = 0; i < book->entries_used; i++) {
         struct entry *entry = &book->entries[i];
-        if (entry->packed != NULL && entry->seen != book->reads &&
-            entry->revision <= book->reading_revision)
-            drop_site(book, entry, book->reading_revision);
+        if (entry->packed != NULL && entry->seen != book->reads)
+            drop_site(book, entry, revision);
     }
     book->read = true;
-    book->revision = book->reading_revision;
+    book->revision = revision;
 }
 
-/* Redis has lost what it had of sites: what is known here stays, and new revisions are above those
- * that we and edges have seen, so that nobody takes them for old ones. */
-static void raise_revision(struct sitebook *book, uint64_t found)
+static void on_read(struct sitebook *book, const struct reply *reply)
+{
+    book->reading = false;
+    if (reply == NULL || reply->kind != REPLY_ARRAY || reply->len % 2 == 0 ||
+        reply->at[reply->len - 1]->kind != REPLY_INTEGER)
+        return; /* the next poll tries again */
+    uint64_t revision = (uint64_t)reply->at[reply->len - 1]->integer;
+    /* Below ours: Redis has lost data, which the next poll finds as well. */
+    if (revision >= book->revision)
+        take_all(book, reply, revision);
+}
+
+/* Bytes of `site` without what Redis appends; to be freed. */
+static uint8_t *pack_base(const Lahar__Link__V1__Site *site, size_t *len)
+{
+    Lahar__Link__V1__Site base = *site;
+    base.revision = base.not_before = 0;
+    *len = lahar__link__v1__site__get_packed_size(&base);
+    uint8_t *packed = malloc(*len);
+    assert(packed != NULL);
+    lahar__link__v1__site__pack(&base, packed);
+    return packed;
+}
+
+/* A call of lahar_sites_restore as it grows. */
+struct restoring {
+    struct span args[8 + 4 * RESTORED_AT_ONCE];
+    uint8_t *packed[RESTORED_AT_ONCE];
+    char numbers[2 * RESTORED_AT_ONCE][24];
+    uint32_t count; /* of sites */
+};
+
+static struct span number_text(char out[24], uint64_t number)
+{
+    int len = snprintf(out, 24, "%llu", (unsigned long long)number);
+    return span_of((const uint8_t *)out, (size_t)len);
+}
+
+static void restore_one(struct sitebook *book, struct restoring *call, const struct entry *entry)
+{
+    const Lahar__Link__V1__Site *site =
+        unpack_site(book, span_of(entry->packed, entry->packed_len));
+    assert(site != NULL); /* it was read when it came */
+    struct span *args = &call->args[8 + 4 * call->count];
+    char(*numbers)[24] = &call->numbers[2 * call->count];
+    size_t len;
+    uint8_t *packed = call->packed[call->count++] = pack_base(site, &len);
+    args[0] = span_of(entry->id, entry->id_len);
+    args[1] = span_of(packed, len);
+    args[2] = number_text(numbers[0], site->not_before);
+    args[3] = number_text(numbers[1], entry->revision);
+}
+
+static bool send_restoring(struct sitebook *book, struct restoring *call, bool last)
 {
     char floor[24];
-    snprintf(floor, sizeof floor, "%llu", (unsigned long long)book->revision);
-    struct span args[] = {
-        span_text("FCALL"), span_text("lahar_block"), span_text("1"), span_text(book->revision_key),
-        span_text(floor),   span_text("0"),           span_text("0")};
-    if (book->actions.command(book->ctx, args, 7, TAG_RAISE))
+    const struct span head[] = {span_text("FCALL"),
+                                span_text("lahar_sites_restore"),
+                                span_text("3"),
+                                span_text(book->sites_key),
+                                span_text(book->revision_key),
+                                span_text(book->ends_key),
+                                number_text(floor, book->revision),
+                                span_text(last ? "1" : "0")};
+    memcpy(call->args, head, sizeof head);
+    bool sent = book->actions.command(book->ctx, call->args, 8 + 4 * call->count, TAG_RESTORE);
+    for (uint32_t i = 0; i < call->count; i++)
+        free(call->packed[i]);
+    call->count = 0;
+    return sent;
+}
+
+/* Redis has lost what it had of sites: what is known here is written back. The first of the shards
+ * to come does it; with the revision where it was nobody takes changes to come for old ones. */
+static void restore(struct sitebook *book, uint64_t found)
+{
+    struct restoring call = {.count = 0};
+    bool sent = true;
+    for (uint32_t i = 0; i < book->entries_used && sent; i++) {
+        if (book->entries[i].packed == NULL)
+            continue;
+        restore_one(book, &call, &book->entries[i]);
+        if (call.count == RESTORED_AT_ONCE)
+            sent = send_restoring(book, &call, false);
+    }
+    if (sent && send_restoring(book, &call, true))
         log_error("sites_lost", LOG_UNSIGNED("found", found), LOG_UNSIGNED("known", book->revision),
-                  LOG_TEXT("change", "Redis has lost data; restore its backup, or add the sites "
-                                     "again"));
+                  LOG_TEXT("change", "Redis has lost data; sites are written back as they are "
+                                     "known here: restore a backup of the rest"));
 }
 
 void sitebook_poll(struct sitebook *book, uint64_t revision)
 {
     if (book->read && revision < book->revision)
-        raise_revision(book, revision);
+        restore(book, revision);
     else if (!book->reading && (!book->read || revision != book->revision))
-        read_all(book, revision);
+        read_all(book);
 }
 
 /* Writing. */
@@ -264,46 +343,36 @@ static const char *site_wrong(const struct sitebook *book, const Lahar__Link__V1
     return wrong;
 }
 
-static void write_site(struct sitebook *book, struct span id, struct span packed, uint64_t token)
+/* `more`: what the function takes beside the keys (router/functions.h). */
+static void write_site(struct sitebook *book, const char *function, const struct span more[],
+                       size_t count, uint64_t token)
 {
+    struct span args[10] = {
+        span_text("FCALL"),         span_text(function),           span_text("3"),
+        span_text(book->sites_key), span_text(book->revision_key), span_text(book->ends_key)};
     uint32_t at = 0;
+    assert(count <= 4);
+    memcpy(&args[6], more, count * sizeof *more);
     while (at < SITEBOOK_WRITES_MAX && book->writes[at].used)
         at++;
     if (at == SITEBOOK_WRITES_MAX) {
         book->actions.written(book->ctx, token, "too many changes of sites at once; try again");
         return;
     }
-    char floor[24];
-    snprintf(floor, sizeof floor, "%llu", (unsigned long long)book->revision);
-    struct span args[] = {span_text("FCALL"),
-                          span_text("lahar_site"),
-                          span_text("2"),
-                          span_text(book->sites_key),
-                          span_text(book->revision_key),
-                          id,
-                          packed,
-                          span_text(floor)};
     book->writes[at] = (struct write){true, token};
-    if (!book->actions.command(book->ctx, args, 8, TAG_WRITE | (uint64_t)at << 8)) {
+    if (!book->actions.command(book->ctx, args, 6 + count, TAG_WRITE | (uint64_t)at << 8)) {
         book->writes[at].used = false;
         book->actions.written(book->ctx, token, "Redis is away; nothing was changed");
     }
 }
 
-/* What is there; NULL if there is none. It lies in the arena. */
-static Lahar__Link__V1__Site *unpack_known(struct sitebook *book, struct span id)
+static void write_record(struct sitebook *book, struct span id, struct span packed,
+                         uint64_t not_before, uint64_t token)
 {
-    struct span packed = sitebook_find(book, id);
-    arena_reset(book->arena);
-    return packed.len == 0
-               ? NULL
-               : unpack_message(&lahar__link__v1__site__descriptor, book->arena, packed);
-}
-
-static uint64_t not_before_of(struct sitebook *book, struct span id)
-{
-    const Lahar__Link__V1__Site *known = unpack_known(book, id);
-    return known == NULL ? 0 : known->not_before;
+    char floor[24], time[24];
+    const struct span args[] = {id, packed, number_text(floor, book->revision),
+                                number_text(time, not_before)};
+    write_site(book, "lahar_site", args, 4, token);
 }
 
 void sitebook_put(struct sitebook *book, const Lahar__Link__V1__Site *site, uint64_t token)
@@ -314,40 +383,25 @@ void sitebook_put(struct sitebook *book, const Lahar__Link__V1__Site *site, uint
         return;
     }
     Lahar__Link__V1__Site copy = *site;
-    copy.revision = 0; /* Redis gives it */
-    uint64_t not_before = not_before_of(book, unpack_span(site->id));
-    if (copy.not_before < not_before)
-        copy.not_before = not_before;
     copy.base.n_unknown_fields = 0;
-    size_t len = lahar__link__v1__site__get_packed_size(&copy);
-    if (len > SITE_BYTES_MAX - REVISION_BYTES_MAX) {
+    size_t len;
+    uint8_t *packed = pack_base(&copy, &len);
+    if (len > SITE_BYTES_MAX - END_BYTES_MAX)
         book->actions.written(book->ctx, token, "the site's keys hold what no site has");
-        return;
-    }
-    uint8_t *packed = malloc(len);
-    assert(packed != NULL);
-    lahar__link__v1__site__pack(&copy, packed);
-    write_site(book, unpack_span(site->id), span_of(packed, len), token);
+    else
+        write_record(book, unpack_span(site->id), span_of(packed, len), site->not_before, token);
     free(packed);
 }
 
 void sitebook_not_before(struct sitebook *book, struct span id, uint64_t not_before, uint64_t token)
 {
-    Lahar__Link__V1__Site *site = unpack_known(book, id);
-    if (site == NULL) {
-        book->actions.written(book->ctx, token,
-                              book->read ? "there is no such site"
-                                         : "the sites were not read yet; try again");
-        return;
-    }
-    if (site->not_before < not_before)
-        site->not_before = not_before;
-    size_t len = lahar__link__v1__site__get_packed_size(site);
-    uint8_t *packed = malloc(len);
-    assert(packed != NULL);
-    lahar__link__v1__site__pack(site, packed);
-    write_site(book, id, span_of(packed, len), token);
-    free(packed);
+    char floor[24], time[24];
+    const struct span args[] = {id, number_text(floor, book->revision),
+                                number_text(time, not_before)};
+    if (!id_valid(id))
+        book->actions.written(book->ctx, token, "a site's id has 1 to 32 of a-z 0-9 -");
+    else
+        write_site(book, "lahar_site_kick", args, 3, token);
 }
 
 void sitebook_remove(struct sitebook *book, struct span id, uint64_t token)
@@ -355,7 +409,7 @@ void sitebook_remove(struct sitebook *book, struct span id, uint64_t token)
     if (!id_valid(id))
         book->actions.written(book->ctx, token, "a site's id has 1 to 32 of a-z 0-9 -");
     else
-        write_site(book, id, (struct span){0}, token);
+        write_record(book, id, (struct span){0}, 0, token);
 }
 
 static void on_written(struct sitebook *book, uint32_t at, const struct reply *reply)
@@ -365,6 +419,8 @@ static void on_written(struct sitebook *book, uint32_t at, const struct reply *r
     const char *error = NULL;
     if (reply == NULL)
         error = "Redis went away; it is not known whether the change was made";
+    else if (reply->kind == REPLY_ERROR && span_equal(span_upto(reply->text, 4), span_text("LOST")))
+        error = "Redis has lost the sites, and they are being written back; try again in a second";
     else if (reply->kind != REPLY_INTEGER)
         error = "Redis refused the change";
     else if (reply->integer == 0)
@@ -372,7 +428,7 @@ static void on_written(struct sitebook *book, uint32_t at, const struct reply *r
     if (reply != NULL && reply->kind == REPLY_ERROR)
         log_warn("site_refused", LOG_SPAN("error", reply->text));
     if (error == NULL && !book->reading)
-        read_all(book, (uint64_t)reply->integer);
+        read_all(book);
     book->actions.written(book->ctx, book->writes[at].token, error);
 }
 

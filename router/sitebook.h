@@ -1,12 +1,16 @@
 /* sitebook: the sites (tenants) as they stand in Redis, for pushing to edges. Pure: commands out,
  * replies in.
  *
- *     <prefix>sites       hash: id -> packed Site (its revision inside)
+ *     <prefix>sites       hash: id -> packed Site (its revision and not_before inside)
  *     <prefix>sites_rev   counts every change
+ *     <prefix>sites_end   hash: id -> its not_before, also of removed sites, and how many bytes of
+ *                         the record that and the revision take
  *
- * Both change in one step (lahar_site), so whoever reads a revision, and then the sites, has all of
- * it. A revision below ours means that Redis has lost data: what is known here stays, and it is
- * raised to ours, so that changes to come are not taken for old ones.
+ * All change in one step and are read in one, within Redis (router/functions.h): a kick changes
+ * what is there, not what is known here, so it takes back no other shard's change, nor does one
+ * take back a kick. A revision below ours means that Redis has lost data: what is known here stays
+ * and is written back, and until then changes are refused, so that no reader takes the first one
+ * for all there is.
  */
 #ifndef ROUTER_SITEBOOK_H
 #define ROUTER_SITEBOOK_H
@@ -36,12 +40,12 @@ void sitebook_free(struct sitebook *book);
 void sitebook_poll(struct sitebook *book, uint64_t revision);
 void sitebook_reply(struct sitebook *book, uint64_t tag, const struct reply *reply);
 
-/* Raises the site's not_before; `written` as with sitebook_put. */
+/* Raises the site's not_before in Redis; `written` as with sitebook_put. */
 void sitebook_not_before(struct sitebook *book, struct span id, uint64_t not_before,
                          uint64_t token);
-/* Adds or replaces, but never takes a not_before back (and counts the revision up); `written` is
- * called once, later or at once. The site must have a valid id and 1 to 8 keys of 32 bytes with a
- * kid of 1 to 64: else `written` names what is wrong. */
+/* Adds or replaces, but never takes a not_before back, not even of a site removed since (and counts
+ * the revision up); `written` is called once, later or at once. The site must have a valid id and 1
+ * to 8 keys of 32 bytes with a kid of 1 to 64: else `written` names what is wrong. */
 void sitebook_put(struct sitebook *book, const Lahar__Link__V1__Site *site, uint64_t token);
 void sitebook_remove(struct sitebook *book, struct span id, uint64_t token);
 

@@ -193,6 +193,64 @@ static inline bool fake_is(struct span span, const char *text)
     return span_equal(span, span_text(text));
 }
 
+static inline void fake_list(struct fake_redis *fake, struct span key, const struct reply **list,
+                             size_t *listed)
+{
+    for (size_t i = 0; i < fake->field_count; i++) {
+        const struct fake_entry *entry = &fake->entries[fake->fields[i]];
+        if (!fake_is_field(entry, key))
+            continue;
+        list[(*listed)++] =
+            fake_make(fake, REPLY_BULK, 0, span_after(fake_span(entry->name), key.len + 1));
+        list[(*listed)++] = fake_make(fake, REPLY_BULK, 0, fake_span(entry->value));
+    }
+}
+
+static inline size_t fake_varint(uint8_t *out, uint8_t tag, uint64_t value)
+{
+    size_t len = 0;
+    out[len++] = tag;
+    do
+        out[len++] = (uint8_t)((value & 0x7f) | (value > 0x7f ? 0x80 : 0));
+    while ((value >>= 7) > 0);
+    return len;
+}
+
+/* lahar_site and lahar_site_kick: what they append is never cut off here. */
+static inline int64_t fake_site(struct fake_redis *fake, const struct fake_command *command)
+{
+    bool kick = fake_is(fake_arg(command, 1), "lahar_site_kick");
+    struct span revision_key = fake_arg(command, 4), id = fake_arg(command, 6);
+    struct fake_bytes name = fake_field(fake_arg(command, 3), id);
+    struct fake_bytes end = fake_field(fake_arg(command, 5), id);
+    const struct fake_entry *there = fake_find(fake, fake_span(name));
+    struct span packed = !kick           ? fake_arg(command, 7)
+                         : there != NULL ? fake_span(there->value)
+                                         : (struct span){0};
+    int64_t wanted = strtoll((const char *)fake_arg(command, kick ? 8 : 9).at, NULL, 10);
+    int64_t not_before = fake_number(fake, fake_span(end)), revision = 0;
+    uint8_t record[4096 + 22];
+    size_t len = packed.len;
+    assert_true(len <= 4096);
+    if (len > 0 || (there != NULL && !kick)) {
+        revision = fake_number(fake, revision_key) + 1;
+        fake_set_number(fake, revision_key, revision);
+    }
+    if (len > 0) {
+        not_before = wanted > not_before ? wanted : not_before;
+        fake_set_number(fake, fake_span(end), not_before);
+        memcpy(record, packed.at, len);
+        len += fake_varint(record + len, 56, (uint64_t)not_before);
+        len += fake_varint(record + len, 40, (uint64_t)revision);
+        fake_set(fake, fake_span(name), span_of(record, len));
+    } else if (revision > 0) {
+        fake_remove(fake, fake_span(name));
+    }
+    free(name.at);
+    free(end.at);
+    return revision;
+}
+
 static inline const struct reply *fake_call(struct fake_redis *fake,
                                             const struct fake_command *command,
                                             const struct reply **list, size_t *listed)
@@ -271,31 +329,14 @@ static inline const struct reply *fake_call(struct fake_redis *fake,
         fake_set(fake, first, fake_arg(command, args + 1));
         return fake_make(fake, REPLY_BULK, 0, fake_arg(command, args + 1));
     }
-    if (fake_is(function, "lahar_site")) {
-        struct span packed = fake_arg(command, args + 1), revision_key = fake_arg(command, 4);
-        int64_t revision = fake_number(fake, revision_key) + 1;
-        int64_t above = strtoll((const char *)fake_arg(command, args + 2).at, NULL, 10);
-        revision = revision > above ? revision : above + 1;
-        uint8_t with_revision[4096 + 11];
-        size_t len = packed.len;
-        struct fake_bytes name = fake_field(first, fake_arg(command, args));
-        bool there = fake_find(fake, fake_span(name)) != NULL;
-        assert_true(packed.len <= 4096 && revision > 0);
-        if (packed.len > 0) {
-            memcpy(with_revision, packed.at, packed.len);
-            with_revision[len++] = 40;
-            for (uint64_t rest = (uint64_t)revision; rest > 0; rest >>= 7)
-                with_revision[len++] = (uint8_t)((rest & 0x7f) | (rest > 0x7f ? 0x80 : 0));
-            fake_set(fake, fake_span(name), span_of(with_revision, len));
-        } else {
-            fake_remove(fake, fake_span(name));
-        }
-        free(name.at);
-        if (packed.len == 0 && !there)
-            return fake_make(fake, REPLY_INTEGER, 0, none);
-        fake_set_number(fake, revision_key, revision);
-        return fake_make(fake, REPLY_INTEGER, revision, none);
+    if (fake_is(function, "lahar_sites")) {
+        fake_list(fake, first, list, listed);
+        list[(*listed)++] =
+            fake_make(fake, REPLY_INTEGER, fake_number(fake, fake_arg(command, 4)), none);
+        return NULL;
     }
+    if (fake_is(function, "lahar_site") || fake_is(function, "lahar_site_kick"))
+        return fake_make(fake, REPLY_INTEGER, fake_site(fake, command), none);
     fail_msg("the fake does not know %.*s", (int)function.len, (const char *)function.at);
     return NULL;
 }
@@ -369,14 +410,7 @@ static inline const struct reply *fake_carry_out(struct fake_redis *fake,
         return fake_make(fake, REPLY_INTEGER, 1, none);
     }
     if (fake_is(verb, "HGETALL")) {
-        for (size_t i = 0; i < fake->field_count; i++) {
-            const struct fake_entry *entry = &fake->entries[fake->fields[i]];
-            if (!fake_is_field(entry, key))
-                continue;
-            list[(*listed)++] =
-                fake_make(fake, REPLY_BULK, 0, span_after(fake_span(entry->name), key.len + 1));
-            list[(*listed)++] = fake_make(fake, REPLY_BULK, 0, fake_span(entry->value));
-        }
+        fake_list(fake, key, list, listed);
         return NULL;
     }
     if (fake_is(verb, "UNLINK")) {

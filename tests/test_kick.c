@@ -245,6 +245,7 @@ static void what_cannot_be_kicked_is_refused(void **state)
         assert_true(reply->error.len > 0);
     }
     ask_kick(&world, 9, 0, 0, "nosuchsite");
+    world_turn(&world);
     const Lahar__Link__V1__AdminReply *reply = TAKE(&world, ADMIN, ADMIN_REPLY, admin_reply);
     assert_non_null(reply);
     assert_true(reply->error.len > 0);

@@ -295,14 +295,107 @@ static void sites_that_redis_has_lost_stay_and_new_ones_count(void **state)
     assert_string_equal(name_of(&one, "game", &revision), "last");
     assert_int_equal(revision, 5);
     assert_string_equal(ask(&asker, "GET t:sites_rev"), "5");
-    /* Before its own poll, too. */
+    /* Before anybody has noticed it, too: a change is not taken for all there is. */
+    assert_null(put(&one, "social", "another"));
+    poll(&one);
+    poll(&other);
     ask(&asker, "FLUSHALL");
+    assert_non_null(strstr(put(&other, "game", "new"), "try again"));
+    poll(&other);
     assert_null(put(&other, "game", "new"));
     poll(&one);
     assert_string_equal(name_of(&one, "game", &revision), "new");
+    assert_int_equal(revision, 7);
+    assert_string_equal(name_of(&one, "social", &revision), "another");
     assert_int_equal(revision, 6);
+    assert_int_equal(one.gone, 0);
+    sitebook_remove(other.book, span_text("social"), 5);
+    AWAIT(other.server, other.written == 3);
+    poll(&one);
+    assert_int_equal(one.gone, 1);
     close_desk(&one);
     close_desk(&other);
+}
+
+static const char *kick(struct desk *desk, const char *id, uint64_t not_before)
+{
+    uint32_t before = desk->written;
+    sitebook_not_before(desk->book, span_text(id), not_before, 78);
+    AWAIT(desk->server, desk->written == before + 1);
+    return desk->error;
+}
+
+static uint64_t not_before_of(struct desk *desk, const char *id)
+{
+    struct span packed = sitebook_find(desk->book, span_text(id));
+    Lahar__Link__V1__Site *site = lahar__link__v1__site__unpack(NULL, packed.len, packed.at);
+    assert_non_null(site);
+    uint64_t not_before = site->not_before;
+    lahar__link__v1__site__free_unpacked(site, NULL);
+    return not_before;
+}
+
+static void a_kick_and_a_change_elsewhere_undo_nothing(void **state)
+{
+    uint64_t revision;
+    open_desk(&a, *state);
+    open_desk(&b, *state);
+    assert_null(put(&a, "game", "first"));
+    poll(&b);
+    /* Neither has heard of what the other does. */
+    assert_null(put(&a, "game", "second"));
+    assert_null(kick(&b, "game", 1000));
+    poll(&a);
+    poll(&b);
+    assert_string_equal(name_of(&b, "game", &revision), "second");
+    assert_int_equal(revision, 3);
+    assert_int_equal(not_before_of(&a, "game"), 1000);
+    assert_null(kick(&a, "game", 2000));
+    assert_null(put(&b, "game", "third"));
+    assert_null(kick(&b, "game", 1500));
+    poll(&a);
+    assert_string_equal(name_of(&a, "game", &revision), "third");
+    assert_int_equal(not_before_of(&a, "game"), 2000);
+    close_desk(&a);
+    close_desk(&b);
+}
+
+static void kicks_do_not_make_a_record_grow(void **state)
+{
+    open_desk(&a, *state);
+    poll(&a);
+    assert_null(put(&a, "game", "a name"));
+    assert_null(kick(&a, "game", 1000));
+    poll(&a);
+    size_t len = sitebook_find(a.book, span_text("game")).len;
+    for (uint64_t i = 1; i < 50; i++)
+        assert_null(kick(&a, "game", 1000 + i));
+    poll(&a);
+    assert_int_equal(not_before_of(&a, "game"), 1049);
+    assert_int_equal(sitebook_find(a.book, span_text("game")).len, len);
+    close_desk(&a);
+}
+
+static void a_kick_outlives_removal_and_loss(void **state)
+{
+    uint64_t revision;
+    open_desk(&a, *state);
+    poll(&a);
+    assert_string_equal(kick(&a, "game", 1000), "there is no such site");
+    assert_null(put(&a, "game", "a name"));
+    assert_null(kick(&a, "game", 1000));
+    sitebook_remove(a.book, span_text("game"), 5);
+    AWAIT(a.server, a.written == 4);
+    assert_null(put(&a, "game", "a new name"));
+    poll(&a);
+    assert_int_equal(not_before_of(&a, "game"), 1000);
+    ask(&asker, "FLUSHALL");
+    poll(&a);
+    assert_null(put(&a, "game", "after the loss"));
+    poll(&a);
+    assert_string_equal(name_of(&a, "game", &revision), "after the loss");
+    assert_int_equal(not_before_of(&a, "game"), 1000);
+    close_desk(&a);
 }
 
 static void what_is_no_site_is_passed_over(void **state)
@@ -334,6 +427,9 @@ int main(void)
         REAL(says_what_is_known_of_a_change_when_redis_is_gone),
         REAL(what_is_no_site_is_passed_over),
         REAL(sites_that_redis_has_lost_stay_and_new_ones_count),
+        REAL(a_kick_and_a_change_elsewhere_undo_nothing),
+        REAL(kicks_do_not_make_a_record_grow),
+        REAL(a_kick_outlives_removal_and_loss),
     };
     return cmocka_run_group_tests_name("sitebook", tests, NULL, NULL);
 }

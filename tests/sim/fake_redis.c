@@ -344,6 +344,27 @@ static struct reply *fn_swap(struct fake_redis *redis, const struct span *keys, 
     return reply_text(REPLY_BULK, args[1]);
 }
 
+/* Fields and values, and one more unless it is NULL. */
+static struct reply *list(struct fake_redis *redis, struct span key, struct reply *last)
+{
+    const struct entry *entry = find(redis, key);
+    size_t fields = entry == NULL ? 0 : entry->fields_count;
+    struct reply **replies = new_replies(2 * fields + 1);
+    for (size_t i = 0; i < fields; i++) {
+        replies[2 * i] = reply_text(REPLY_BULK, view(entry->fields[i].name));
+        replies[2 * i + 1] = reply_text(REPLY_BULK, view(entry->fields[i].value));
+    }
+    replies[2 * fields] = last;
+    return reply_array(replies, 2 * fields + (last != NULL));
+}
+
+static struct reply *fn_sites(struct fake_redis *redis, const struct span *keys, size_t key_count,
+                              const struct span *args)
+{
+    (void)key_count, (void)args;
+    return list(redis, keys[0], reply_number(to_number(get_text(redis, keys[1]))));
+}
+
 static struct reply *call(struct fake_redis *redis, const struct span *args, size_t count)
 {
     static const struct {
@@ -352,7 +373,7 @@ static struct reply *call(struct fake_redis *redis, const struct span *args, siz
                                   const struct span *);
     } functions[] = {{"lahar_lease", fn_lease}, {"lahar_raise", fn_raise}, {"lahar_keep", fn_keep},
                      {"lahar_block", fn_block}, {"lahar_gid", fn_gid},     {"lahar_swap", fn_swap},
-                     {"lahar_put", fn_put}};
+                     {"lahar_put", fn_put},     {"lahar_sites", fn_sites}};
     size_t keys = (size_t)to_number(args[2]);
     assert(keys > 0 && 3 + keys <= count);
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
@@ -432,14 +453,7 @@ static struct reply *do_hget(struct fake_redis *redis, const struct span *args, 
 static struct reply *do_hgetall(struct fake_redis *redis, const struct span *args, size_t count)
 {
     (void)count;
-    const struct entry *entry = find(redis, args[1]);
-    size_t fields = entry == NULL ? 0 : entry->fields_count;
-    struct reply **replies = new_replies(2 * fields);
-    for (size_t i = 0; i < fields; i++) {
-        replies[2 * i] = reply_text(REPLY_BULK, view(entry->fields[i].name));
-        replies[2 * i + 1] = reply_text(REPLY_BULK, view(entry->fields[i].value));
-    }
-    return reply_array(replies, 2 * fields);
+    return list(redis, args[1], NULL);
 }
 
 static struct reply *do_unlink(struct fake_redis *redis, const struct span *args, size_t count)
