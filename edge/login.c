@@ -462,12 +462,10 @@ void login_site_found(struct session_table *table, struct span content)
 {
     const Lahar__Link__V1__SiteFound *found =
         unpack_message(&lahar__link__v1__site_found__descriptor, table->arena, content);
-    if (found == NULL || (found->site != NULL && !sites_put(table->sites, found->site))) {
+    if (found == NULL || (found->site != NULL && !recall_take_site(table, found->site))) {
         session_count_one(table, EDGE_METRIC_LINK_BAD);
         return;
     }
-    if (found->site != NULL)
-        quota_site(table, unpack_span(found->site->id));
     struct session *s = session_waiting(table, found->req, SESSION_LOOKUP);
     if (s == NULL)
         return;

@@ -41,7 +41,7 @@ static struct taken_back *find(struct recall *recall, uint32_t index)
     return NULL;
 }
 
-void recall_site(struct session_table *table, const struct site *site)
+static void begin(struct session_table *table, const struct site *site)
 {
     struct recall *recall = table->recall;
     struct taken_back *known = find(recall, site->index);
@@ -52,6 +52,21 @@ void recall_site(struct session_table *table, const struct site *site)
     if (known != NULL)
         known->not_before = site->not_before;
     recall->left = table->places_used;
+}
+
+bool recall_take_site(struct session_table *table, const Lahar__Link__V1__Site *said)
+{
+    struct span id = unpack_span(said->id);
+    const struct site *site = sites_find(table->sites, id);
+    uint64_t before = site == NULL ? 0 : site->revision;
+    if (!sites_put(table->sites, said))
+        return false;
+    quota_site(table, id);
+    site = sites_find(table->sites, id);
+    /* Every shard pushes it, and again to an edge that was away. */
+    if (site != NULL && site->not_before != 0 && site->revision > before)
+        begin(table, site);
+    return true;
 }
 
 /* True if it was one that its site has taken back. */

@@ -190,8 +190,10 @@ size_t login_ticket(const struct session_table *table, const struct session *s,
 /* --- recall.c */
 struct recall *recall_new(void);
 void recall_free(struct recall *recall);
-/* This site's not_before was raised: all its sessions from before end, over a few ticks. */
-void recall_site(struct session_table *table, const struct site *site);
+/* A shard says what a site is now. If that is news, all its sessions from before its not_before
+ * end, over a few ticks, and then all shards are told how many. False if the message breaks a
+ * limit. */
+MUST_CHECK bool recall_take_site(struct session_table *table, const Lahar__Link__V1__Site *said);
 void recall_tick(struct session_table *table);
 
 /* --- sending.c */

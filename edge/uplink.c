@@ -152,14 +152,8 @@ static void take_site(struct session_table *table, struct span content)
 {
     const Lahar__Link__V1__Site *said =
         unpack_message(&lahar__link__v1__site__descriptor, table->arena, content);
-    if (said == NULL || !sites_put(table->sites, said)) {
+    if (said == NULL || !recall_take_site(table, said))
         session_count_one(table, EDGE_METRIC_LINK_BAD);
-        return;
-    }
-    quota_site(table, unpack_span(said->id));
-    const struct site *site = sites_find(table->sites, unpack_span(said->id));
-    if (site != NULL && site->not_before != 0)
-        recall_site(table, site);
 }
 
 static void take_ticket_keys(struct session_table *table, struct span content)

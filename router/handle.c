@@ -384,7 +384,8 @@ static void handle_edge(struct shard *shard, uint32_t peer, struct edge *edge, u
         break;
     case LAHAR__LINK__V1__LINK_FRAME__FRAME_SITE_KICKED:
         if ((kicked = UNPACK(site_kicked)) != NULL)
-            kick_site_told(shard->kick, unpack_span(kicked->id), kicked->not_before, kicked->count);
+            kick_site_told(shard->kick, edge, unpack_span(kicked->id), kicked->not_before,
+                           kicked->count);
         break;
     default:
         handle_session(shard, peer, edge, number, frame, content);

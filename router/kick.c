@@ -17,7 +17,8 @@ struct waiting {
     uint64_t kicked;
     /* Of a site. */
     uint64_t not_before, until_ms;
-    uint64_t edges; /* that have not answered yet */
+    uint32_t edges;   /* that have not answered yet */
+    uint8_t *awaited; /* which they are: a bit for each index */
     uint8_t site_len;
     uint8_t site[SITE_ID_MAX];
 };
@@ -42,6 +43,10 @@ struct kick *kick_new(const struct kick_parts *parts, const struct kick_actions 
 
 void kick_free(struct kick *kick)
 {
+    if (kick == NULL)
+        return;
+    for (uint32_t i = 0; i < WAITING_MAX; i++)
+        free(kick->waiting[i].awaited);
     free(kick);
 }
 
@@ -54,6 +59,7 @@ void kick_time(struct kick *kick, uint64_t now_ms, uint64_t wall_ms)
 static void finish(struct kick *kick, struct waiting *waiting, const char *error)
 {
     struct waiting copy = *waiting;
+    free(waiting->awaited);
     *waiting = (struct waiting){.stage = STAGE_FREE};
     if (copy.peer != EDGES_NO_PEER)
         kick->actions.done(kick->ctx, copy.peer, copy.req, error, copy.kicked);
@@ -90,6 +96,19 @@ static void kick_user(struct kick *kick, struct waiting *waiting, uint64_t gid, 
 
 /* --- a site ----------------------------------------------------------------------------------- */
 
+static void await_edges(struct kick *kick, struct waiting *waiting)
+{
+    waiting->awaited = calloc(1, EDGES_MAX / 8);
+    assert(waiting->awaited != NULL);
+    for (const struct edge *edge = NULL;
+         (edge = roster_next_edge(kick->parts.roster, edge)) != NULL;) {
+        if (edge->peer == EDGES_NO_PEER)
+            continue;
+        waiting->awaited[edge->index / 8] |= (uint8_t)(1u << edge->index % 8);
+        waiting->edges++;
+    }
+}
+
 static void kick_site(struct kick *kick, struct waiting *waiting, struct span site)
 {
     if (site.len > sizeof waiting->site) {
@@ -99,6 +118,7 @@ static void kick_site(struct kick *kick, struct waiting *waiting, struct span si
     waiting->not_before = from_now_on(kick);
     waiting->site_len = (uint8_t)site.len;
     memcpy(waiting->site, site.at, site.len);
+    await_edges(kick, waiting);
     log_info("kick", LOG_SPAN("site", site));
     sitebook_not_before(kick->parts.book, site, waiting->not_before,
                         KICK_TOKENS | (uint64_t)(waiting - kick->waiting));
@@ -114,7 +134,16 @@ static void settle_site(struct kick *kick, struct waiting *waiting)
                "again to see how many are left");
 }
 
-void kick_site_told(struct kick *kick, struct span site, uint64_t not_before, uint64_t count)
+/* Each edge may say it more than once. */
+static void has_answered(struct waiting *waiting, const struct edge *edge)
+{
+    uint8_t *byte = &waiting->awaited[edge->index / 8], bit = (uint8_t)(1u << edge->index % 8);
+    waiting->edges -= (*byte & bit) != 0;
+    *byte &= (uint8_t)~bit;
+}
+
+void kick_site_told(struct kick *kick, const struct edge *edge, struct span site,
+                    uint64_t not_before, uint64_t count)
 {
     for (uint32_t i = 0; i < WAITING_MAX; i++) {
         struct waiting *waiting = &kick->waiting[i];
@@ -123,7 +152,7 @@ void kick_site_told(struct kick *kick, struct span site, uint64_t not_before, ui
             !span_equal(site, span_of(waiting->site, waiting->site_len)))
             continue;
         waiting->kicked += count;
-        waiting->edges -= waiting->edges > 0;
+        has_answered(waiting, edge);
         if (waiting->stage == STAGE_TELLING)
             settle_site(kick, waiting);
     }
@@ -145,10 +174,7 @@ void kick_request(struct kick *kick, uint32_t peer, uint64_t req, const Lahar__L
         kick->actions.done(kick->ctx, peer, req, "too many at once; try again", 0);
         return;
     }
-    *free = (struct waiting){.stage = STAGE_WRITING,
-                             .peer = peer,
-                             .req = req,
-                             .edges = roster_edges(kick->parts.roster).up};
+    *free = (struct waiting){.stage = STAGE_WRITING, .peer = peer, .req = req};
     if (what->site.len > 0)
         kick_site(kick, free, unpack_span(what->site));
     else

@@ -40,8 +40,9 @@ void kick_request(struct kick *kick, uint32_t peer, uint64_t req,
                   const Lahar__Link__V1__Kick *what);
 /* From sitebook and bars. */
 void kick_written(struct kick *kick, uint64_t token, const char *error);
-/* An edge has ended `count` sessions of that site. */
-void kick_site_told(struct kick *kick, struct span site, uint64_t not_before, uint64_t count);
+/* That edge has ended `count` sessions of that site. */
+void kick_site_told(struct kick *kick, const struct edge *edge, struct span site,
+                    uint64_t not_before, uint64_t count);
 /* Nobody waits there any more. */
 void kick_link_down(struct kick *kick, uint32_t peer);
 /* About every 100 ms. */

@@ -272,6 +272,11 @@ struct edge *roster_edge(const struct roster *roster, uint32_t peer)
     return edges_of_peer(roster->edges, peer);
 }
 
+const struct edge *roster_next_edge(const struct roster *roster, const struct edge *edge)
+{
+    return edges_next(roster->edges, edge);
+}
+
 uint32_t roster_peer(const struct roster *roster, uint32_t number)
 {
     const struct edge *edge = edges_find(roster->edges, number);

@@ -88,6 +88,8 @@ void roster_forget(struct roster *roster);
 
 /* NULL: this peer has not said hello. */
 struct edge *roster_edge(const struct roster *roster, uint32_t peer);
+/* The first after `edge` (NULL: of all); NULL at the end. */
+const struct edge *roster_next_edge(const struct roster *roster, const struct edge *edge);
 /* The link of an edge by its number, or EDGES_NO_PEER. */
 uint32_t roster_peer(const struct roster *roster, uint32_t number);
 /* "" if it was never heard. */

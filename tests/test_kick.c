@@ -293,6 +293,10 @@ static void a_site_is_told_to_all_edges_whose_counts_are_added_up(void **state)
     SAY(&world, EDGE, SITE_KICKED, site_kicked, SiteKicked, BASE(site_kicked),
         .id = unpack_data(span_text("game")), .not_before = not_before, .count = 30);
     assert_null(TAKE(&world, ADMIN, ADMIN_REPLY, admin_reply));
+    /* Said again, it is still not said by the other. */
+    SAY(&world, EDGE, SITE_KICKED, site_kicked, SiteKicked, BASE(site_kicked),
+        .id = unpack_data(span_text("game")), .not_before = not_before);
+    assert_null(TAKE(&world, ADMIN, ADMIN_REPLY, admin_reply));
     SAY(&world, OTHER, SITE_KICKED, site_kicked, SiteKicked, BASE(site_kicked),
         .id = unpack_data(span_text("game")), .not_before = not_before, .count = 12);
     const Lahar__Link__V1__AdminReply *reply = TAKE(&world, ADMIN, ADMIN_REPLY, admin_reply);

@@ -278,6 +278,61 @@ static void a_ticket_of_a_site_that_is_gone_is_refused_after_one_look_up(void **
     rig_free(rig);
 }
 
+static uint32_t kicks_told(struct rig *rig, uint64_t not_before, uint64_t count)
+{
+    Lahar__Link__V1__LinkFrame *frame;
+    uint32_t told = 0;
+    while ((frame = rig_told(rig, 3)) != NULL) {
+        if (frame->frame_case == LAHAR__LINK__V1__LINK_FRAME__FRAME_SITE_KICKED) {
+            assert_int_equal(frame->site_kicked->count, count);
+            assert_int_equal(frame->site_kicked->not_before, not_before);
+            told++;
+        }
+        rig_drop(frame);
+    }
+    return told;
+}
+
+static void what_is_pushed_again_is_not_recalled_again(void **state)
+{
+    (void)state;
+    struct rig *rig = resume_rig(NULL);
+    uint64_t issued_at = rig->claims.issued_at;
+    push_site(rig, "game", SITE_REVISION + 1, issued_at + 1);
+    rig_pass(rig, 200);
+    assert_int_equal(kicks_told(rig, issued_at + 1, 0), 1);
+    push_site(rig, "game", SITE_REVISION + 1, issued_at + 1);
+    rig_pass(rig, 200);
+    assert_int_equal(kicks_told(rig, issued_at + 1, 0), 0);
+    /* Kicked again within the second it answers, as whoever kicked waits for that. */
+    push_site(rig, "game", SITE_REVISION + 2, issued_at + 1);
+    rig_pass(rig, 200);
+    assert_int_equal(kicks_told(rig, issued_at + 1, 0), 1);
+    rig_free(rig);
+}
+
+static void a_look_up_that_brings_a_not_before_recalls_too(void **state)
+{
+    (void)state;
+    struct rig *rig = resume_rig(NULL);
+    uint64_t issued_at = rig->claims.issued_at;
+    struct conn_id bound = rig_open(rig, 1);
+    (void)log_in(rig, bound, rig_session(1, 2));
+    Lahar__Link__V1__Site site = LAHAR__LINK__V1__SITE__INIT;
+    Lahar__Link__V1__SiteFound found = LAHAR__LINK__V1__SITE_FOUND__INIT;
+    site.id = unpack_data(span_text("game"));
+    site.revision = SITE_REVISION + 1;
+    site.not_before = issued_at + 1;
+    site.n_keys = 1;
+    site.keys = site_keys;
+    found.site = &site;
+    RIG_ANSWER(rig, 0, site_found, SITE_FOUND, &found);
+    rig_pass(rig, 200);
+    rig_expect_error(rig, bound, END_KICKED);
+    assert_int_equal(kicks_told(rig, issued_at + 1, 1), 1);
+    rig_free(rig);
+}
+
 static void a_site_takes_back_what_it_issued_before(void **state)
 {
     (void)state;
@@ -299,17 +354,7 @@ static void a_site_takes_back_what_it_issued_before(void **state)
     assert_int_equal(rig->closed[later.slot], END_NONE);
     assert_int_equal(rig_count(rig, EDGE_METRIC_RECALLED), 2);
 
-    Lahar__Link__V1__LinkFrame *frame;
-    uint32_t told = 0;
-    while ((frame = rig_told(rig, 3)) != NULL) {
-        if (frame->frame_case == LAHAR__LINK__V1__LINK_FRAME__FRAME_SITE_KICKED) {
-            assert_int_equal(frame->site_kicked->count, 1);
-            assert_int_equal(frame->site_kicked->not_before, issued_at + 1);
-            told++;
-        }
-        rig_drop(frame);
-    }
-    assert_int_equal(told, 1);
+    assert_int_equal(kicks_told(rig, issued_at + 1, 1), 1);
 
     rig_forget_told(rig);
     struct conn_id id = rig_open(rig, 4);
@@ -417,6 +462,8 @@ int main(void)
         cmocka_unit_test(the_owner_has_the_last_word),
         cmocka_unit_test(a_bind_that_comes_back_goes_on_with_what_the_ticket_says),
         cmocka_unit_test(a_ticket_of_a_site_that_is_gone_is_refused_after_one_look_up),
+        cmocka_unit_test(what_is_pushed_again_is_not_recalled_again),
+        cmocka_unit_test(a_look_up_that_brings_a_not_before_recalls_too),
         cmocka_unit_test(a_site_takes_back_what_it_issued_before),
         cmocka_unit_test(a_large_site_is_taken_back_within_five_seconds),
         cmocka_unit_test(logins_beyond_what_a_turn_may_check_wait_in_line),
