@@ -226,7 +226,8 @@ static bool may_shake(struct conn_table *table, struct conn *conn)
         conn->waits = true;
         indices_add(&table->waiting, conn->slot);
         conn->watched = 0;
-        loop_rewatch(table->loop, conn->stream.fd, table->source, conn_key(conn), 0);
+        /* The end is told all the same, as a change once and not in each turn. */
+        loop_rewatch(table->loop, conn->stream.fd, table->source, conn_key(conn), EPOLLET);
     }
     return false;
 }
@@ -267,6 +268,11 @@ void entry_turn_end(struct conn_table *table)
 
 static void shake_hands(struct conn_table *table, struct conn *conn)
 {
+    if (conn->waits) {
+        /* It is watched for nothing but its end. */
+        conn_begin_close(table, conn, END_PEER_LEFT);
+        return;
+    }
     if (!may_shake(table, conn))
         return;
     bool http = acceptor_layers(table->acceptor, conn->listener) & ACCEPTOR_WS;
@@ -303,19 +309,31 @@ static void shake_hands(struct conn_table *table, struct conn *conn)
 /* ---- the PROXY header ---- */
 
 /* `from`: NULL if the balancer could not say. */
+static enum limit judge_client(struct conn_table *table, struct conn *conn,
+                               const struct sockaddr_storage *from)
+{
+    struct limits *limits = table->options.limits;
+    if (limits == NULL)
+        return LIMIT_NONE;
+    limits_time(limits, loop_now_ms(table->loop));
+    if (from != NULL) {
+        enum limit limit = limits_enter(limits, (const struct sockaddr *)from, &conn->address);
+        if (limit != LIMIT_NONE)
+            return limit;
+        conn->entered = true;
+    }
+    bool tls = acceptor_layers(table->acceptor, conn->listener) & ACCEPTOR_TLS;
+    return tls ? limits_handshake(limits) : LIMIT_NONE;
+}
+
 static void come_from(struct conn_table *table, struct conn *conn,
                       const struct sockaddr_storage *from)
 {
-    struct limits *limits = table->options.limits;
-    if (limits != NULL && from != NULL) {
-        limits_time(limits, loop_now_ms(table->loop));
-        enum limit limit = limits_enter(limits, (const struct sockaddr *)from, &conn->address);
-        if (limit != LIMIT_NONE) {
-            say_notice(table, conn, limits_end(limit));
-            conn_begin_close(table, conn, limits_end(limit));
-            return;
-        }
-        conn->entered = true;
+    enum limit limit = judge_client(table, conn, from);
+    if (limit != LIMIT_NONE) {
+        say_notice(table, conn, limits_end(limit));
+        conn_begin_close(table, conn, limits_end(limit));
+        return;
     }
     begin_below(table, conn);
     if (!conn_ended(conn))
@@ -377,10 +395,18 @@ static enum end_reason judge(struct conn_table *table, const struct acceptor_soc
     if (limits == NULL)
         return END_NONE;
     limits_time(limits, loop_now_ms(table->loop));
-    enum limit limit = limits_accept(limits, (socket->layers & ACCEPTOR_TLS) != 0);
-    if (limit == LIMIT_NONE && !(socket->layers & ACCEPTOR_PROXY))
+    bool known = !(socket->layers & ACCEPTOR_PROXY), tls = socket->layers & ACCEPTOR_TLS;
+    enum limit limit = LIMIT_NONE;
+    if (known)
         limit = limits_enter(limits, (const struct sockaddr *)&socket->from, address);
-    return limit == LIMIT_NONE ? END_NONE : limits_end(limit);
+    if (limit == LIMIT_NONE)
+        limit = limits_accept(limits);
+    if (limit == LIMIT_NONE && known && tls)
+        limit = limits_handshake(limits);
+    if (limit == LIMIT_NONE)
+        return END_NONE;
+    limits_leave(limits, *address);
+    return limits_end(limit);
 }
 
 /* NULL: it cannot be watched. */

@@ -13,9 +13,10 @@
 #define SECOND_MS 1000u
 #define RETRY_MIN_MS 1000u
 #define RETRY_MAX_MS 60000u
-/* Everyone who is told to come again stands in a line that moves as fast as people are taken in,
- * and is told his turn in it. Clients come after the time told or up to twice that, at random: with
- * so much of the true time told, a fifth more come than there is room for, and no room stays empty.
+/* Everyone whom the worker tells to come again stands in a line that moves as fast as people are
+ * taken in, and is told his turn in it. Clients come after the time told or up to twice that, at
+ * random: with so much of the true time told, a fifth more come than there is room for, and no room
+ * stays empty.
  */
 #define TOLD_PERCENT 58u
 #define CROWD_MAX_US 120000000u
@@ -160,11 +161,19 @@ static uint32_t rate_of(const struct limits *limits, enum limit limit)
     return per_s != 0 ? per_s : RATE_UNKNOWN;
 }
 
+/* The line is of those whom the worker could not take; who asks too much for one address or one
+ * site does not make the others wait. */
+static bool stands_in_line(enum limit limit)
+{
+    return limit == LIMIT_OVERLOAD || limit == LIMIT_ACCEPTS || limit == LIMIT_HANDSHAKES ||
+           limit == LIMIT_LOGINS || limit == LIMIT_TICKETS || limit == LIMIT_LOGINS_WAITING;
+}
+
 void limits_refused(struct limits *limits, enum limit limit)
 {
     assert(limit > LIMIT_NONE && limit < LIMITS);
     metrics_add(limits->metrics, EDGE_METRIC_LIMIT_REJECTED(limit), 1);
-    if (ends[limit] != END_BUSY)
+    if (!stands_in_line(limit))
         return;
     uint64_t now_us = limits->now_ms * 1000;
     if (limits->crowd_us < now_us)
@@ -311,20 +320,6 @@ static void sweep(struct limits *limits)
         end_round(limits);
 }
 
-/* Limits that end a connection by a reason of their own are counted there already. */
-static void copy_ends(struct limits *limits)
-{
-    static const struct {
-        enum limit limit;
-        enum end_reason end;
-    } copies[] = {{LIMIT_OUT_BYTES, END_SLOW_READER},
-                  {LIMIT_HANDSHAKE_MS, END_TLS_TIMEOUT},
-                  {LIMIT_HELLO_MS, END_HELLO_TIMEOUT}};
-    for (size_t i = 0; i < sizeof copies / sizeof copies[0]; i++)
-        metrics_set(limits->metrics, EDGE_METRIC_LIMIT_REJECTED(copies[i].limit),
-                    metrics_get(limits->metrics, EDGE_METRIC_ENDED(copies[i].end)));
-}
-
 void limits_tick(struct limits *limits)
 {
     static const enum limit rates[] = {LIMIT_ACCEPTS, LIMIT_HANDSHAKES, LIMIT_LOGINS,
@@ -333,7 +328,6 @@ void limits_tick(struct limits *limits)
     if (limits->now_ms - limits->second_ms < SECOND_MS)
         return;
     limits->second_ms = limits->now_ms;
-    copy_ends(limits);
     for (size_t i = 0; i < sizeof rates / sizeof rates[0]; i++) {
         set_current(limits, rates[i], limits->taken[rates[i]]);
         limits->taken[rates[i]] = 0;
@@ -342,14 +336,19 @@ void limits_tick(struct limits *limits)
 
 /* --- the course of a connection --------------------------------------------------------------- */
 
-enum limit limits_accept(struct limits *limits, bool tls)
+enum limit limits_accept(struct limits *limits)
 {
     const struct limits_options *options = &limits->options;
     if (limits->class >= LIMITS_NO_ACCEPTS)
         return refuse(limits, LIMIT_OVERLOAD);
     if (!take(limits, LIMIT_ACCEPTS, &limits->accepts, options->accepts))
         return refuse(limits, LIMIT_ACCEPTS);
-    if (tls && !take(limits, LIMIT_HANDSHAKES, &limits->handshakes, options->handshakes))
+    return LIMIT_NONE;
+}
+
+enum limit limits_handshake(struct limits *limits)
+{
+    if (!take(limits, LIMIT_HANDSHAKES, &limits->handshakes, limits->options.handshakes))
         return refuse(limits, LIMIT_HANDSHAKES);
     return LIMIT_NONE;
 }

@@ -10,9 +10,10 @@
  *
  * The course of a connection:
  *
- *     limits_accept      before anything is spent on the socket: worker's accepts, TLS handshakes,
- *                        overload
- *     limits_enter       once the client's address is known (after a PROXY header)
+ *     limits_enter       once the client's address is known (after a PROXY header): first, so that
+ *                        what one address asks too much is not taken from what is for all
+ *     limits_accept      before anything is spent on the socket: overload, worker's accepts
+ *     limits_handshake   if a TLS handshake would follow
  *     limits_login       once a Hello was read: by token or by ticket
  *     limits_check       each time before a signature is checked
  *     limits_send        for each send
@@ -74,8 +75,9 @@ void limits_tick(struct limits *limits);
 void limits_set_class(struct limits *limits, enum limits_class class);
 enum limits_class limits_class(const struct limits *limits);
 
-/* May a socket that was just accepted go on? `tls`: a handshake would follow. */
-MUST_CHECK enum limit limits_accept(struct limits *limits, bool tls);
+/* May a socket that was just accepted go on? */
+MUST_CHECK enum limit limits_accept(struct limits *limits);
+MUST_CHECK enum limit limits_handshake(struct limits *limits);
 /* Takes in a connection from there; sets `address`, to be kept with it, for limits_leave above all.
  * Only IPv4 and IPv6 are told apart. When it is refused there is nothing to leave. */
 MUST_CHECK enum limit limits_enter(struct limits *limits, const struct sockaddr *from,
@@ -95,8 +97,8 @@ MUST_CHECK uint32_t limits_send(struct limits *limits, uint32_t address);
 void limits_refused(struct limits *limits, enum limit limit);
 /* How a client that was refused is told. END_NONE: by a nack. */
 enum end_reason limits_end(enum limit limit);
-/* What to tell it as reconnect_after_ms: as if all who were refused stood in a line, its turn
- * there; 1 s to 60 s. */
+/* What to tell it as reconnect_after_ms: as if all whom the worker's own limits refused stood in a
+ * line, its turn there; 1 s to 60 s. */
 uint32_t limits_retry_ms(const struct limits *limits, uint64_t random);
 
 #endif

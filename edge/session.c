@@ -473,6 +473,7 @@ static void deadline(struct session_table *table, struct session *s)
         else
             session_end(table, s, END_IDLE, true);
     } else if (s->state == SESSION_FRESH) {
+        limits_refused(table->limits, LIMIT_HELLO_MS);
         session_end(table, s, END_HELLO_TIMEOUT, true);
     } else {
         session_count_one(table, EDGE_METRIC_LOGINS_LATE);
@@ -527,10 +528,11 @@ static void set_gauges(struct session_table *table)
     metrics_set(table->metrics, EDGE_METRIC_SITES, sites_revision(table->sites));
 }
 
-void session_turn_end(struct session_table *table)
+bool session_turn_end(struct session_table *table)
 {
     if (table->waiting_first != SESSION_NOWHERE)
         login_go_on(table);
+    return table->waiting_first == SESSION_NOWHERE;
 }
 
 void session_tick(struct session_table *table)
@@ -546,7 +548,6 @@ void session_tick(struct session_table *table)
     }
     uplink_tick(table);
     recall_tick(table);
-    session_turn_end(table);
     if (table->now_ms >= table->second_ms) {
         table->second_ms = table->now_ms + SESSION_SECOND_MS;
         uplink_second(table);

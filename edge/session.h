@@ -90,8 +90,8 @@ void session_link_up(struct session_table *table, uint32_t shard);
 void session_link_frame(struct session_table *table, uint32_t shard, struct span frame);
 void session_link_down(struct session_table *table, uint32_t shard);
 
-/* End of the turn: logins whose turn it is go on. */
-void session_turn_end(struct session_table *table);
+/* End of the turn: logins whose turn it is go on. False if some wait on, for the next turn. */
+MUST_CHECK bool session_turn_end(struct session_table *table);
 /* About every 100 ms: deadlines, digests, gauges. */
 void session_tick(struct session_table *table);
 

@@ -294,7 +294,9 @@ static void *run(void *ctx)
 static void on_turn_end(void *ctx)
 {
     struct worker *worker = ctx;
-    session_turn_end(worker->sessions);
+    set_time(worker);
+    if (!session_turn_end(worker->sessions))
+        loop_again(worker->loop);
     link_flush(worker->link);
 }
 

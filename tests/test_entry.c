@@ -201,6 +201,32 @@ static void an_address_has_so_many_connections_and_not_one_more(void **state)
     AWAIT(world, conn_count(world->table) == 0);
 }
 
+static int set_up_for_all(void **state)
+{
+    struct world *world = make_proxied("127.0.0.1");
+    world->limited = true;
+    world->limits.addresses_max = 100;
+    world->limits.address_accepts = (struct bucket_rate){1, 3};
+    world->limits.accepts = (struct bucket_rate){1, 4};
+    begin(world);
+    *state = world;
+    return 0;
+}
+
+static void one_address_does_not_use_up_what_is_for_all(void **state)
+{
+    struct world *world = *state;
+    int fds[8];
+    for (int i = 0; i < 8; i++)
+        fds[i] = dial(world);
+    AWAIT(world, count(world, EDGE_METRIC_ACCEPTED) == 8);
+    assert_in_range(count(world, EDGE_METRIC_LIMIT_REJECTED(LIMIT_ADDRESS_ACCEPTS)), 4, 5);
+    assert_int_equal(count(world, EDGE_METRIC_LIMIT_REJECTED(LIMIT_ACCEPTS)), 0);
+    for (int i = 0; i < 8; i++)
+        close(fds[i]);
+    AWAIT(world, conn_count(world->table) == 0);
+}
+
 static void behind_a_proxy_the_clients_address_counts_not_the_proxys(void **state)
 {
     struct world *world = *state;
@@ -287,6 +313,7 @@ int main(void)
         TEST(tls_begins_right_behind_the_header, set_up_tls_proxied),
         TEST(a_handshake_has_16_kib_and_not_one_more, set_up_tls_proxied),
         TEST(an_address_has_so_many_connections_and_not_one_more, set_up_limited),
+        TEST(one_address_does_not_use_up_what_is_for_all, set_up_for_all),
         TEST(a_header_that_does_not_come_is_not_awaited_for_long, set_up_hasty),
         TEST(header_and_handshake_have_one_deadline, set_up_hasty),
         TEST(behind_a_proxy_the_clients_address_counts_not_the_proxys, set_up_limited),

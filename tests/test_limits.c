@@ -192,9 +192,9 @@ static enum limit ask(struct world *world, enum limit limit, uint32_t address)
     uint32_t unused;
     switch (limit) {
     case LIMIT_ACCEPTS:
-        return limits_accept(world->limits, false);
+        return limits_accept(world->limits);
     case LIMIT_HANDSHAKES:
-        return limits_accept(world->limits, true);
+        return limits_handshake(world->limits);
     case LIMIT_LOGINS:
     case LIMIT_ADDRESS_LOGINS:
         return limits_login(world->limits, address, LIMITS_FULL);
@@ -294,7 +294,8 @@ static void without_limits_nothing_is_refused(void **state)
     world->options = (struct limits_options){0};
     begin(world);
     for (int i = 0; i < 100000; i++) {
-        assert_int_equal(limits_accept(world->limits, true), LIMIT_NONE);
+        assert_int_equal(limits_accept(world->limits), LIMIT_NONE);
+        assert_int_equal(limits_handshake(world->limits), LIMIT_NONE);
         uint32_t address = enter_ok(world, "10.0.0.1");
         assert_int_equal(limits_login(world->limits, address, LIMITS_FULL), LIMIT_NONE);
         assert_true(limits_check(world->limits));
@@ -310,7 +311,7 @@ static void overload_refuses_accepts_then_logins_too(void **state)
     begin(world);
     for (enum limits_class class = LIMITS_CALM; class <= LIMITS_NO_EPHEMERAL; class ++) {
         limits_set_class(world->limits, class);
-        assert_int_equal(limits_accept(world->limits, false),
+        assert_int_equal(limits_accept(world->limits),
                          class >= LIMITS_NO_ACCEPTS ? LIMIT_OVERLOAD : LIMIT_NONE);
         assert_int_equal(limits_login(world->limits, LIMITS_NOBODY, LIMITS_BY_TICKET),
                          class >= LIMITS_NO_LOGINS ? LIMIT_OVERLOAD : LIMIT_NONE);
@@ -338,6 +339,17 @@ static void who_is_refused_is_told_his_turn_in_the_line(void **state)
     assert_in_range(limits_retry_ms(world->limits, 7), 1000, 2000);
 }
 
+static void what_one_address_or_site_asks_too_much_makes_nobody_else_wait(void **state)
+{
+    struct world *world = *state;
+    begin(world);
+    static const enum limit own[] = {LIMIT_ADDRESS_ACCEPTS, LIMIT_ADDRESS_LOGINS,
+                                     LIMIT_SITE_LOGINS};
+    for (int i = 0; i < 30000; i++)
+        limits_refused(world->limits, own[i % 3]);
+    assert_in_range(limits_retry_ms(world->limits, 7), 1000, 2000);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -354,6 +366,7 @@ int main(void)
         TEST(without_limits_nothing_is_refused),
         TEST(overload_refuses_accepts_then_logins_too),
         TEST(who_is_refused_is_told_his_turn_in_the_line),
+        TEST(what_one_address_or_site_asks_too_much_makes_nobody_else_wait),
     };
     return cmocka_run_group_tests_name("limits", tests, NULL, NULL);
 }

@@ -125,7 +125,8 @@ static uint64_t accept_some(struct herd *herd)
     for (; i < most && i < herd->backlog_count; i++) {
         struct client *client = &herd->clients[herd->backlog[i]];
         herd->tries++;
-        if (limits_accept(herd->limits, herd->tls) != LIMIT_NONE) {
+        if (limits_accept(herd->limits) != LIMIT_NONE ||
+            (herd->tls && limits_handshake(herd->limits) != LIMIT_NONE)) {
             cost += COST_REFUSE;
             turn_away(herd, client, !herd->tls);
             continue;

@@ -401,7 +401,7 @@ static void logins_beyond_what_a_turn_may_check_wait_in_line(void **state)
     }
     assert_int_equal(rig_count(rig, EDGE_METRIC_TOKENS_OK), 3);
     assert_int_equal(rig_count(rig, EDGE_METRIC_LOGINS_PARKED), 7);
-    session_turn_end(rig->table);
+    assert_false(session_turn_end(rig->table));
     assert_int_equal(rig_count(rig, EDGE_METRIC_TOKENS_OK), 3);
 
     /* One leaves from the middle of the line, and one from its head. */
@@ -409,15 +409,15 @@ static void logins_beyond_what_a_turn_may_check_wait_in_line(void **state)
     rig_close(rig, ids[3]);
     next_turn(rig);
     struct conn_id new = rig_open(rig, 20);
-    rig_hello(rig, new, "phone"); /* not before those who wait */
-    session_turn_end(rig->table);
+    rig_hello(rig, new, "phone");               /* not before those who wait */
+    assert_false(session_turn_end(rig->table)); /* to be called again soon */
     assert_int_equal(rig_count(rig, EDGE_METRIC_TOKENS_OK), 6);
     assert_int_equal(session_at(rig->table, 7)->state, SESSION_RESOLVING);
     assert_int_equal(session_at(rig->table, 8)->state, SESSION_WAITING);
     assert_int_equal(session_at(rig->table, 20)->state, SESSION_WAITING);
     rig_close(rig, new);
     next_turn(rig);
-    session_turn_end(rig->table);
+    assert_true(session_turn_end(rig->table));
     assert_int_equal(rig_count(rig, EDGE_METRIC_TOKENS_OK), 8);
     assert_int_equal(rig->table->waiting_first, SESSION_NOWHERE);
     assert_int_equal(rig->table->waiting_last, SESSION_NOWHERE);
