@@ -9,6 +9,10 @@
 #define RETRY_MS 1000u
 /* More than that from tick to tick: we stood still, and what was said meanwhile is not read yet. */
 #define AWAKE_MS_MAX 500u
+/* An Unbind may be lost with its batch. Once a second, for longer than a link can lose all without
+ * being seen to be down; what is more than this many is left to the audit. */
+#define KICKED_MAX 16384u
+#define KICKED_TIMES 10u
 #define RECORDS_MAX 64u /* of one user that are looked at */
 
 static bool store_command(void *ctx, const struct span *args, size_t count, uint64_t tag)
@@ -48,6 +52,7 @@ void roster_free(struct roster *roster)
     store_free(roster->store);
     presence_free(roster->presence);
     edges_free(roster->edges);
+    free(roster->kicked);
     free(roster);
 }
 
@@ -239,6 +244,7 @@ void roster_forget(struct roster *roster)
     roster->state = ROSTER_NOTHING;
     roster->runs = NULL;
     roster->run_count = 0;
+    roster->kicked_count = 0;
     store_forget(roster->store);
     for (uint32_t slot = 0; slot < PRESENCE_SLOTS; slot++)
         presence_drop_slot(roster->presence, slot);
@@ -380,6 +386,35 @@ void roster_begin(struct roster *roster, const struct edge *edge, uint64_t gid, 
     roster->actions.begun(roster->ctx, gid, &begun, replaced);
 }
 
+/* An edge that does not hold it any more passes it over. */
+static void say_kicked(struct roster *roster, const struct roster_kicked *kicked)
+{
+    const struct presence_record of = {
+        .gid = kicked->gid, .device = kicked->device, .session = kicked->session};
+    roster_say_unbind(roster, edges_find(roster->edges, kicked->edge), &of, END_KICKED);
+}
+
+static void say_kicked_again(struct roster *roster)
+{
+    for (uint32_t i = roster->kicked_count; i-- > 0;) {
+        say_kicked(roster, &roster->kicked[i]);
+        if (--roster->kicked[i].times == 0)
+            roster->kicked[i] = roster->kicked[--roster->kicked_count];
+    }
+}
+
+static void end_kicked(struct roster *roster, const struct presence_record *record)
+{
+    struct roster_kicked kicked = {record->gid, record->device, record->session, record->edge,
+                                   KICKED_TIMES};
+    say_kicked(roster, &kicked);
+    if (roster->kicked == NULL)
+        roster->kicked = calloc(KICKED_MAX, sizeof *roster->kicked);
+    assert(roster->kicked != NULL);
+    if (roster->kicked_count < KICKED_MAX)
+        roster->kicked[roster->kicked_count++] = kicked;
+}
+
 uint32_t roster_kick(struct roster *roster, uint64_t gid, uint64_t device, uint64_t *last)
 {
     uint64_t hash = gid_hash(gid);
@@ -393,8 +428,7 @@ uint32_t roster_kick(struct roster *roster, uint64_t gid, uint64_t device, uint6
             continue;
         *last = records[i].session > *last ? records[i].session : *last;
         kicked += worth[i] == ROSTER_LIVE || worth[i] == ROSTER_MAYBE;
-        roster_say_unbind(roster, edges_find(roster->edges, records[i].edge), &records[i],
-                          END_KICKED);
+        end_kicked(roster, &records[i]);
         roster_drop(roster, hash, &records[i]);
     }
     roster->counts.kicked += kicked;
@@ -470,6 +504,7 @@ void roster_tick(struct roster *roster)
         return;
     roster->retry_ms = roster->now_ms;
     store_retry(roster->store);
+    say_kicked_again(roster);
 }
 
 void roster_turn_end(struct roster *roster)

@@ -9,6 +9,11 @@
 
 enum roster_state { ROSTER_NOTHING, ROSTER_LOADING, ROSTER_SERVING };
 
+struct roster_kicked {
+    uint64_t gid, device, session;
+    uint32_t edge, times; /* yet to say */
+};
+
 struct roster {
     struct roster_options options;
     struct roster_actions actions;
@@ -26,6 +31,9 @@ struct roster {
     uint64_t loaded_ms;           /* on that clock */
     bool any_loaded, all_known;
     uint32_t sessions_given[PRESENCE_SLOTS]; /* since the epochs were raised */
+
+    struct roster_kicked *kicked; /* sessions ended by kicks, whose Unbind is said again */
+    uint32_t kicked_count;
 
     uint32_t sweep_slot; /* where sweeping goes on */
     uint64_t retry_ms;
