@@ -66,6 +66,7 @@ struct identity {
     struct block block, next_block; /* next == end: empty */
     bool block_asked;
     uint64_t next_gid; /* highest read */
+    bool lost;         /* the counter, as told */
     bool polled;
 };
 
@@ -449,9 +450,11 @@ void identity_poll(struct identity *identity, uint64_t next_gid)
     uint64_t known = lowest_free(identity);
     bool lost = next_gid < known && known > GID_FIRST_USER;
     bool found_again = next_gid >= known + GAP_AFTER_LOSS && identity->next_block.end > 0;
-    if (lost)
+    /* Once, not each second while Redis cannot be written. */
+    if (lost && !identity->lost)
         log_error("gid_counter_lost", LOG_UNSIGNED("found", next_gid), LOG_UNSIGNED("known", known),
                   LOG_TEXT("change", "Redis has lost data; restore its backup"));
+    identity->lost = lost;
     /* What was taken from a counter that was lost, others may have taken, too. */
     if (lost || found_again)
         identity->next_block = (struct block){0};

@@ -41,7 +41,7 @@ struct keyring_actions {
 
 struct keyring *keyring_new(const struct keyring_options *options,
                             const struct keyring_actions *actions, void *ctx);
-/* Leaves nothing of them in memory. */
+/* Wipes its copy of them; those that went to Redis and edges lay in buffers of others. */
 void keyring_free(struct keyring *keyring);
 
 /* About once a second while Redis is up. */
