@@ -13,6 +13,7 @@
 #define FIELD_SIZE 16u
 #define WRITES_A_TICK 1000u
 #define LOOKED_AT_A_TICK 10000u
+#define RETRY_MS 1000u
 
 enum tag_kind { TAG_LOAD, TAG_WRITE, TAG_DROP };
 
@@ -41,6 +42,8 @@ struct bars {
     struct pool entries;
     struct map by_name;
     uint32_t dirty, cursor;
+    bool refused; /* by Redis, the last time */
+    uint64_t retry_ms;
 };
 
 struct bars *bars_new(const struct bars_options *options, const struct bars_actions *actions,
@@ -203,14 +206,14 @@ static struct name unpack(struct span bytes)
     return (struct name){le64toh(name.gid), le64toh(name.device)};
 }
 
-static bool write_entry(struct bars *bars, uint32_t index)
+/* `value` empty: removes it. */
+static bool put(struct bars *bars, uint32_t index, struct span value, enum tag_kind kind)
 {
     const struct entry *entry = entry_at(bars, index);
     uint32_t slot = gid_slot(entry->gid);
     char key[KEY_SIZE], fence[KEY_SIZE], epoch[12];
-    uint8_t field[FIELD_SIZE], value[FIELD_SIZE];
+    uint8_t field[FIELD_SIZE];
     pack(field, entry->gid, entry->device);
-    pack(value, entry->bar.not_before, entry->bar.session);
     snprintf(epoch, sizeof epoch, "%u", bars->actions.epoch(bars->ctx, slot));
     struct span args[] = {span_text("FCALL"),
                           span_text("lahar_put"),
@@ -219,20 +222,22 @@ static bool write_entry(struct bars *bars, uint32_t index)
                           key_of(bars, slot, "fence", fence),
                           span_text(epoch),
                           span_of(field, sizeof field),
-                          span_of(value, sizeof value)};
-    return bars->actions.may_write(bars->ctx) && issue(bars, args, 8, TAG_WRITE, index);
+                          value};
+    return bars->actions.may_write(bars->ctx) && issue(bars, args, 8, kind, index);
 }
 
-/* Whoever does it, it is over. */
-static bool remove_entry(struct bars *bars, uint32_t index)
+static bool write_entry(struct bars *bars, uint32_t index)
 {
     const struct entry *entry = entry_at(bars, index);
-    char key[KEY_SIZE];
-    uint8_t field[FIELD_SIZE];
-    pack(field, entry->gid, entry->device);
-    struct span args[] = {span_text("HDEL"), key_of(bars, gid_slot(entry->gid), "bars", key),
-                          span_of(field, sizeof field)};
-    return issue(bars, args, 3, TAG_DROP, index);
+    uint8_t value[FIELD_SIZE];
+    pack(value, entry->bar.not_before, entry->bar.session);
+    return put(bars, index, span_of(value, sizeof value), TAG_WRITE);
+}
+
+/* Not by one who was the owner: there may be a newer one in its place. */
+static bool remove_entry(struct bars *bars, uint32_t index)
+{
+    return put(bars, index, (struct span){0}, TAG_DROP);
 }
 
 /* --- replies ---------------------------------------------------------------------------------- */
@@ -275,6 +280,7 @@ static void on_written(struct bars *bars, uint32_t index, const struct reply *re
         return;
     struct entry *entry = entry_at(bars, index);
     if (reply != NULL && reply->kind == REPLY_INTEGER) {
+        bars->refused = false;
         say_written(bars, entry, NULL);
         return;
     }
@@ -285,8 +291,13 @@ static void on_written(struct bars *bars, uint32_t index, const struct reply *re
                     "shard ends before");
         return;
     }
-    log_warn("bar_refused", LOG_SPAN("error", reply->text));
-    say_written(bars, entry, "Redis refused it, so it is lost when this shard ends");
+    if (!bars->refused)
+        log_warn("bar_refused", LOG_SPAN("error", reply->text));
+    bars->refused = true;
+    bars->retry_ms = bars->wall_ms + RETRY_MS;
+    set_dirty(bars, entry, true);
+    say_written(bars, entry,
+                "Redis refused it; it is tried again each second, unless this shard ends before");
 }
 
 void bars_reply(struct bars *bars, uint64_t tag, const struct reply *reply)
@@ -336,10 +347,16 @@ void bars_up(struct bars *bars)
         if (bars->slots[slot] == SLOT_ASKED)
             bars->slots[slot] = SLOT_WANTED;
     bars->loading = bars->next_slot = 0;
+    bars_restore(bars);
+    load(bars);
+}
+
+void bars_restore(struct bars *bars)
+{
+    bars->retry_ms = 0;
     for (uint32_t index = 0; index < bars->entries.used_high; index++)
         if (entry_at(bars, index)->gid != 0)
             set_dirty(bars, entry_at(bars, index), true);
-    load(bars);
 }
 
 void bars_down(struct bars *bars)
@@ -383,6 +400,8 @@ void bars_tick(struct bars *bars, uint64_t wall_ms)
     if (!bars->up)
         return;
     load(bars);
+    if (wall_ms < bars->retry_ms && bars->retry_ms - wall_ms <= RETRY_MS)
+        return;
     uint32_t written = 0;
     for (uint32_t looked = 0;
          looked < LOOKED_AT_A_TICK && looked < bars->entries.used_high && written < WRITES_A_TICK;

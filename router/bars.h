@@ -11,8 +11,9 @@
  * time, and by bars_max.
  *
  * Memory first: what could not be written is written when Redis is back, and all of it on each new
- * connection, in case that Redis has lost it. Writing is fenced by the slot's epoch (lahar_put), so
- * that a later owner, which loads them behind its fence, knows of all that are there.
+ * connection, or when fences were gone, in case that Redis has lost it. Writing and removing are
+ * fenced by the slot's epoch (lahar_put), so that a later owner, which loads them behind its fence,
+ * knows of all that are there.
  */
 #ifndef ROUTER_BARS_H
 #define ROUTER_BARS_H
@@ -54,6 +55,8 @@ bool bars_ready(const struct bars *bars);
 
 void bars_up(struct bars *bars);
 void bars_down(struct bars *bars);
+/* Redis has lost data, and our fences are in place again: writes all of it anew. */
+void bars_restore(struct bars *bars);
 void bars_reply(struct bars *bars, uint64_t tag, const struct reply *reply);
 
 /* For a device (0: all of them), from now on; an older one is replaced. False: there is no room.

@@ -236,6 +236,9 @@ static void announce_one(struct roster *roster, struct edge *edge,
 void census_announce(struct roster *roster, struct edge *edge,
                      const Lahar__Link__V1__Announce *announce)
 {
+    /* Whom to refuse is not known yet: what misses in this round is announced in the next. */
+    if (!bars_ready(roster->options.bars))
+        return;
     size_t count = announce->n_gid;
     if (announce->n_device != count || announce->n_session != count || announce->n_dseq != count ||
         !edges_round_came(edge, announce->round, count, roster->now_ms))

@@ -238,10 +238,12 @@ static void go_on_with_slots(struct control *control)
             continue;
         }
         control->slots_running = false;
-        if (keep)
-            control->fences_checked = true;
-        else
+        if (!keep) {
             become_owner(control);
+            continue;
+        }
+        control->fences_checked = true;
+        control->actions.on_restored(control->ctx);
     }
 }
 

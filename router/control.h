@@ -43,6 +43,9 @@ struct control_actions {
     void (*on_map)(void *ctx, const struct slotmap *map);
     /* All epochs are raised: control_epoch is true of them. Now load, then serve. */
     void (*on_owner)(void *ctx);
+    /* Nobody had held our lease, or Redis was away, so it may have lost data: our fences are in
+     * place again. */
+    void (*on_restored)(void *ctx);
     /* Another process serves under this name now: forget everything, wait. */
     void (*on_stepped_down)(void *ctx);
     /* <prefix>gids and sites_rev as just read: about once a second while Redis is up. */

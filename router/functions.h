@@ -6,7 +6,8 @@
  *         takes or renews a lease, or gives it back with ms 0.
  *         0: another holds it; 1: it was ours; 2: nobody held it
  *     lahar_raise (lease, fences) who, floor
- *         adds 1 to each fence, or more, so that it is not below floor. Their values, or NOTOWNER
+ *         adds 1 to each fence, or more, so that it is not below floor; one that is gone begins
+ *         with the quarters of a second since 2025, by Redis's clock. Their values, or NOTOWNER
  *     lahar_keep (lease, fences) who, epochs
  *         writes fences that are gone or lower anew. How many are higher, or NOTOWNER
  *     lahar_block (counter) floor, n, gap
@@ -25,7 +26,7 @@
  *     revision
  *         writes them if the revision is below floor, and then floor as the revision if last is 1
  *     lahar_put (hash, fence) epoch, field, value
- *         writes a field. FENCED if the fence has another epoch
+ *         writes a field; value empty: removes it. FENCED if the fence has another epoch
  *     lahar_swap (key) found, wanted
  *         writes what is wanted if what was found is still there (empty: nothing). What is there
  *         now

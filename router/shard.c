@@ -139,6 +139,11 @@ static void give_up_flight(struct shard *shard)
     new_flight(shard);
 }
 
+static void on_restored(void *ctx)
+{
+    bars_restore(((struct shard *)ctx)->bars);
+}
+
 static void on_stepped_down(void *ctx)
 {
     struct shard *shard = ctx;
@@ -300,6 +305,7 @@ static void new_parts(struct shard *shard)
                                  &(struct control_actions){.command = control_command,
                                                            .on_map = on_map,
                                                            .on_owner = on_owner,
+                                                           .on_restored = on_restored,
                                                            .on_stepped_down = on_stepped_down,
                                                            .on_poll = on_poll},
                                  shard);
@@ -562,6 +568,8 @@ const char *shard_not_ready(const struct shard *shard)
         return why;
     if (!shard->serving)
         return "presence is being loaded";
+    if (!bars_ready(shard->bars))
+        return "who was kicked was not read yet";
     if (!sitebook_ready(shard->sitebook))
         return "the sites were not read yet";
     return keyring_revision(shard->keyring) != 0 ? NULL : "the keys of tickets were not read yet";

@@ -33,7 +33,8 @@ struct fake_command {
 
 struct fake_redis {
     bool up;
-    bool failing; /* every command is answered with an error */
+    bool failing;            /* every command is answered with an error */
+    const char *failing_key; /* and those whose first argument ends so */
     uint64_t now_ms;
     struct fake_entry *entries;
     size_t entry_count, entry_room;
@@ -318,7 +319,10 @@ static inline const struct reply *fake_call(struct fake_redis *fake,
         if (fence == NULL || !span_equal(fake_span(fence->value), fake_arg(command, args)))
             return fake_make(fake, REPLY_ERROR, 0, span_text("FENCED"));
         struct fake_bytes name = fake_field(first, fake_arg(command, args + 1));
-        fake_set(fake, fake_span(name), fake_arg(command, args + 2));
+        if (fake_arg(command, args + 2).len > 0)
+            fake_set(fake, fake_span(name), fake_arg(command, args + 2));
+        else
+            fake_remove(fake, fake_span(name));
         free(name.at);
         return fake_make(fake, REPLY_INTEGER, 1, none);
     }
@@ -372,7 +376,10 @@ static inline const struct reply *fake_carry_out(struct fake_redis *fake,
     struct span verb = fake_arg(command, 0), none = {0};
     struct span key = command->count > 1 ? fake_arg(command, 1) : none;
     const struct reply *ok = fake_make(fake, REPLY_STATUS, 0, span_text("OK"));
-    if (fake->failing)
+    size_t ending = fake->failing_key != NULL ? strlen(fake->failing_key) : 0;
+    bool fails = ending > 0 && key.len >= ending &&
+                 memcmp(key.at + key.len - ending, fake->failing_key, ending) == 0;
+    if (fake->failing || fails)
         return fake_make(fake, REPLY_ERROR, 0, span_text("OOM as told"));
     if (fake_is(verb, "FUNCTION"))
         return ok;

@@ -13,7 +13,7 @@ struct owner {
     struct real_redis *server;
     struct redis *redis;
     struct control *control;
-    uint32_t maps, owned, stepped_down, polls;
+    uint32_t maps, owned, stepped_down, polls, restored;
     uint64_t next_gid, sites_revision;
     uint32_t lose; /* the n-th command from now on is answered as if the connection was lost */
 };
@@ -70,7 +70,13 @@ static void on_poll(void *ctx, uint64_t next_gid, uint64_t sites_revision)
     owner->sites_revision = sites_revision;
 }
 
-static const struct control_actions actions = {command, on_map, on_owner, on_stepped_down, on_poll};
+static void on_restored(void *ctx)
+{
+    ((struct owner *)ctx)->restored++;
+}
+
+static const struct control_actions actions = {command,     on_map,          on_owner,
+                                               on_restored, on_stepped_down, on_poll};
 
 static void on_up(void *ctx)
 {
@@ -150,6 +156,13 @@ static int teardown(void **state)
     return 0;
 }
 
+static uint32_t fence(struct asker *asker, uint32_t slot)
+{
+    char command[32];
+    snprintf(command, sizeof command, "GET t:{%u}fence", slot);
+    return (uint32_t)strtoul(ask(asker, command), NULL, 10);
+}
+
 static void two_shards_share_the_slots_and_raise_their_epochs(void **state)
 {
     static struct owner a, b;
@@ -162,7 +175,8 @@ static void two_shards_share_the_slots_and_raise_their_epochs(void **state)
         bool by_a = control_owns(a.control, slot), by_b = control_owns(b.control, slot);
         assert_true(by_a != by_b);
         owned[by_b ? 1 : 0]++;
-        assert_int_equal(control_epoch((by_a ? &a : &b)->control, slot), 1);
+        struct control *control = (by_a ? &a : &b)->control;
+        assert_int_equal(control_epoch(control, slot), control_epoch(control, by_a ? 0 : 16383));
     }
     assert_int_equal(owned[0], owned[1]);
     assert_int_equal(a.owned, 1);
@@ -170,8 +184,8 @@ static void two_shards_share_the_slots_and_raise_their_epochs(void **state)
     AWAIT(a.server, may_write(&a));
     asker_open(&asker, *state);
     assert_string_equal(ask(&asker, "GET t:lease:r1/0"), "0000000000000007");
-    assert_string_equal(ask(&asker, "GET t:{0}fence"), "1");
-    assert_string_equal(ask(&asker, "GET t:{16383}fence"), "1");
+    assert_int_equal(fence(&asker, 0), control_epoch(a.control, 0));
+    assert_int_equal(fence(&asker, 16383), control_epoch(b.control, 16383));
     assert_string_equal(ask(&asker, "SET t:gids 12000"), "OK");
     assert_string_equal(ask(&asker, "SET t:sites_rev 5"), "OK");
     AWAIT(a.server, a.next_gid == 12000 && a.sites_revision == 5);
@@ -190,9 +204,10 @@ static void a_second_process_of_a_name_waits_until_the_first_is_gone(void **stat
     assert_string_equal(control_not_ready(second.control),
                         "another process holds this shard's lease");
     assert_false(control_owns(second.control, 0));
+    uint32_t epoch = control_epoch(first.control, 0);
     owner_close(&first);
     AWAIT(second.server, is_owner(&second));
-    assert_int_equal(control_epoch(second.control, 0), 2);
+    assert_int_equal(control_epoch(second.control, 0), epoch + 1);
     owner_close(&second);
 }
 
@@ -221,6 +236,7 @@ static void goes_on_without_redis_but_stops_what_the_store_fences(void **state)
     struct real_redis *server = *state;
     owner_open(&owner, server, "r1/0", 7);
     AWAIT(server, is_owner(&owner) && may_write(&owner));
+    uint32_t epoch = control_epoch(owner.control, 0);
     real_redis_kill(server);
     AWAIT(server, !may_write(&owner));
     assert_true(control_owns(owner.control, 0));
@@ -229,7 +245,8 @@ static void goes_on_without_redis_but_stops_what_the_store_fences(void **state)
     AWAIT(server, may_write(&owner));
     assert_int_equal(owner.owned, 1);
     assert_int_equal(owner.stepped_down, 0);
-    assert_int_equal(control_epoch(owner.control, 0), 1);
+    assert_int_equal(control_epoch(owner.control, 0), epoch);
+    assert_int_equal(owner.restored, 1);
     owner_close(&owner);
 }
 
@@ -244,11 +261,35 @@ static void writes_its_fences_anew_when_redis_has_lost_everything(void **state)
     uint32_t polls = owner.polls;
     AWAIT(owner.server, owner.polls > polls + 1);
     AWAIT(owner.server, may_write(&owner));
-    assert_string_equal(ask(&asker, "GET t:{0}fence"), "1");
-    assert_string_equal(ask(&asker, "GET t:{8191}fence"), "1");
+    assert_int_equal(fence(&asker, 0), control_epoch(owner.control, 0));
+    assert_int_equal(fence(&asker, 8191), control_epoch(owner.control, 0));
     assert_string_equal(ask(&asker, "GET t:{8192}fence"), "nil");
     assert_int_equal(owner.stepped_down, 0);
+    assert_int_equal(owner.restored, 1);
     owner_close(&owner);
+}
+
+static void epochs_that_begin_after_a_loss_are_above_all_before(void **state)
+{
+    struct real_redis *server = *state;
+    static const char second[] = "EVAL return(redis.call('TIME')[1]) 0";
+    static struct owner owners[4];
+    static struct asker asker;
+    uint32_t last = 0;
+    char before[32];
+    asker_open(&asker, *state);
+    for (uint32_t i = 0; i < 4; i++) {
+        /* They are counted by the clock. */
+        snprintf(before, sizeof before, "%s", ask(&asker, second));
+        AWAIT(server, strcmp(before, ask(&asker, second)) != 0);
+        owner_open(&owners[i], *state, "r1/0", 7 + i);
+        AWAIT(owners[i].server, is_owner(&owners[i]));
+        assert_true(control_epoch(owners[i].control, 0) > last);
+        last = control_epoch(owners[i].control, 0);
+        owner_close(&owners[i]);
+        if (i % 2 == 1)
+            ask(&asker, "FLUSHALL");
+    }
 }
 
 static void steps_down_when_a_fence_is_higher(void **state)
@@ -258,12 +299,15 @@ static void steps_down_when_a_fence_is_higher(void **state)
     owner_open(&owner, *state, "r1/0", 7);
     AWAIT(owner.server, is_owner(&owner));
     asker_open(&asker, *state);
-    ask(&asker, "SET t:{77}fence 9");
+    uint32_t epoch = control_epoch(owner.control, 0);
+    char command[64];
+    snprintf(command, sizeof command, "SET t:{77}fence %u", epoch + 8);
+    ask(&asker, command);
     ask(&asker, "DEL t:lease:r1/0"); /* so that it looks */
     AWAIT(owner.server, owner.stepped_down == 1);
     AWAIT(owner.server, owner.owned == 2);
     for (uint32_t slot = 0; slot < GID_SLOTS / 2; slot++)
-        assert_int_equal(control_epoch(owner.control, slot), 11);
+        assert_int_equal(control_epoch(owner.control, slot), epoch + 10);
     owner_close(&owner);
 }
 
@@ -343,6 +387,11 @@ static void script_map(void *ctx, const struct slotmap *map)
     (void)ctx, (void)map;
 }
 
+static void script_restored(void *ctx)
+{
+    (void)ctx;
+}
+
 static void script_stepped_down(void *ctx)
 {
     (void)ctx;
@@ -382,7 +431,8 @@ static void script_answer(struct script *script, uint64_t now_ms, struct span ma
 static void a_failure_at_any_step_is_made_good(void **state)
 {
     (void)state;
-    static const struct control_actions scripted = {script_command, script_map, script_owner,
+    static const struct control_actions scripted = {script_command,      script_map,
+                                                    script_owner,        script_restored,
                                                     script_stepped_down, script_poll};
     struct slotmap *map = slotmap_new_even(shards, 2);
     struct span packed = slotmap_pack(map);
@@ -423,6 +473,7 @@ int main(void)
         REAL(a_lease_given_back_is_taken_at_once),
         REAL(goes_on_without_redis_but_stops_what_the_store_fences),
         REAL(writes_its_fences_anew_when_redis_has_lost_everything),
+        REAL(epochs_that_begin_after_a_loss_are_above_all_before),
         REAL(steps_down_when_a_fence_is_higher),
         REAL(steps_down_when_another_has_taken_its_name),
         REAL(says_that_the_map_does_not_name_it),

@@ -198,6 +198,134 @@ static void without_redis_it_counts_at_once_and_is_written_later(void **state)
     world_close(&world);
 }
 
+static void begin_again(struct world *world)
+{
+    world_end(world);
+    world_begin(world, 8);
+    world_pass(world, 4000); /* the old lease */
+    world_redis_up(world);
+    world_await_ready(world);
+    world_edge(world, EDGE, 3, NULL, 0);
+}
+
+static void it_is_written_again_when_redis_loses_it_while_it_is_up(void **state)
+{
+    (void)state;
+    struct world world;
+    begin(&world);
+    uint64_t gid = world_gid(0), now = WALL_S(&world);
+    uint64_t phone = bind_at(&world, gid, PHONE, 0, now);
+    assert_int_equal(kick(&world, gid, 0), 1);
+    fake_redis_flush(&world.redis);
+    world_pass(&world, 3000);
+    begin_again(&world);
+    assert_true(too_old(&world, gid, PHONE, phone, now));
+    world_close(&world);
+}
+
+static void one_that_redis_refuses_is_tried_again(void **state)
+{
+    (void)state;
+    struct world world;
+    begin(&world);
+    uint64_t gid = world_gid(0), now = WALL_S(&world);
+    world.redis.failing = true;
+    ask_kick(&world, 7, gid, 0, "");
+    world_turn(&world);
+    const Lahar__Link__V1__AdminReply *reply = TAKE(&world, ADMIN, ADMIN_REPLY, admin_reply);
+    assert_non_null(reply);
+    assert_true(reply->error.len > 0);
+    world.redis.failing = false;
+    world_pass(&world, 3000);
+    begin_again(&world);
+    assert_true(too_old(&world, gid, PHONE, 0, now));
+    world_close(&world);
+}
+
+static bool bar_is_in_redis(struct world *world, uint64_t gid)
+{
+    char key[32];
+    uint64_t field[2] = {gid, 0};
+    snprintf(key, sizeof key, "t:{%u}bars", gid_slot(gid));
+    struct fake_bytes name = fake_field(span_text(key), span_of(field, sizeof field));
+    bool found = fake_find(&world->redis, fake_span(name)) != NULL;
+    free(name.at);
+    return found;
+}
+
+static void who_was_the_owner_forgets_nothing_of_the_next_ones(void **state)
+{
+    (void)state;
+    struct world world;
+    char fence[32];
+    begin(&world);
+    uint64_t gid = world_gid(0);
+    assert_int_equal(kick(&world, gid, 0), 0);
+    snprintf(fence, sizeof fence, "t:{%u}fence", gid_slot(gid));
+    fake_set_text(&world.redis, fence, "9");
+    world.now_ms += (2 * 90000 + 7200) * UINT64_C(1000);
+    world_pass(&world, 300);
+    assert_true(bar_is_in_redis(&world, gid));
+    world_close(&world);
+}
+
+static void before_it_knows_whom_it_is_not_ready_and_believes_no_edge(void **state)
+{
+    (void)state;
+    struct world world;
+    begin(&world);
+    uint64_t gid = world_gid(0), now = WALL_S(&world);
+    uint64_t phone = bind_at(&world, gid, PHONE, 0, now);
+    assert_int_equal(kick(&world, gid, 0), 1);
+    world_end(&world);
+    world_begin(&world, 8);
+    world.redis.failing_key = "bars";
+    world_pass(&world, 4000);
+    world_redis_up(&world);
+    world_pass(&world, 5000);
+    assert_non_null(shard_not_ready(world.shard));
+    assert_string_equal(shard_not_ready(world.shard), "who was kicked was not read yet");
+    world_forget_heard(&world);
+    const struct said said[] = {{gid, PHONE, phone, 0}};
+    world_link_up(&world, EDGE, KEYS_EDGE);
+    world_hello(&world, EDGE, 3);
+    uint32_t round = world_round(&world, EDGE);
+    world_announce(&world, EDGE, round, said, 1);
+    world_done(&world, EDGE, round, 1);
+    assert_false(told_kicked(&world, phone));
+    world.redis.failing_key = NULL;
+    world_pass(&world, 3000);
+    assert_true(world_ready(&world));
+    const Lahar__Link__V1__Owned *owned, *last = NULL;
+    while ((owned = TAKE(&world, EDGE, OWNED, owned)) != NULL)
+        last = owned;
+    assert_non_null(last); /* it is asked once more */
+    world_announce(&world, EDGE, last->round, said, 1);
+    assert_true(told_kicked(&world, phone));
+    world_close(&world);
+}
+
+static void an_unbind_that_is_lost_is_said_again_within_two_seconds(void **state)
+{
+    (void)state;
+    struct world world;
+    begin(&world);
+    uint64_t gid = world_gid(0), now = WALL_S(&world);
+    uint64_t phone = bind_at(&world, gid, PHONE, 0, now);
+    assert_int_equal(kick(&world, gid, 0), 1);
+    world_forget_heard(&world);
+    world_pass(&world, 2000);
+    assert_true(told_kicked(&world, phone));
+    uint64_t next = bind_at(&world, gid, PHONE, 0, now + 1);
+    world_pass(&world, 15000);
+    const Lahar__Link__V1__Unbind *unbind;
+    while ((unbind = TAKE(&world, EDGE, UNBIND, unbind)) != NULL)
+        assert_true(unbind->session == phone && next != phone);
+    world_pass(&world, 5000);
+    assert_null(TAKE(&world, EDGE, UNBIND, unbind)); /* not for ever */
+    world_close(&world);
+}
+
 static void what_nothing_can_be_older_than_is_forgotten(void **state)
 {
     (void)state;
@@ -209,12 +337,7 @@ static void what_nothing_can_be_older_than_is_forgotten(void **state)
     world.now_ms += (2 * 90000 + 7200) * UINT64_C(1000);
     world_pass(&world, 2000);
     assert_int_equal(world_metric(&world, ROUTER_METRIC_BARS), 0);
-    char key[32];
-    uint64_t field[2] = {gid, 0};
-    snprintf(key, sizeof key, "t:{%u}bars", gid_slot(gid));
-    struct fake_bytes name = fake_field(span_text(key), span_of(field, sizeof field));
-    assert_null(fake_find(&world.redis, fake_span(name)));
-    free(name.at);
+    assert_false(bar_is_in_redis(&world, gid));
     world_close(&world);
 }
 
@@ -353,6 +476,11 @@ int main(void)
         cmocka_unit_test(it_holds_over_a_restart_of_the_shard),
         cmocka_unit_test(a_session_whose_end_was_lost_is_ended_when_it_is_announced),
         cmocka_unit_test(without_redis_it_counts_at_once_and_is_written_later),
+        cmocka_unit_test(it_is_written_again_when_redis_loses_it_while_it_is_up),
+        cmocka_unit_test(one_that_redis_refuses_is_tried_again),
+        cmocka_unit_test(who_was_the_owner_forgets_nothing_of_the_next_ones),
+        cmocka_unit_test(before_it_knows_whom_it_is_not_ready_and_believes_no_edge),
+        cmocka_unit_test(an_unbind_that_is_lost_is_said_again_within_two_seconds),
         cmocka_unit_test(what_nothing_can_be_older_than_is_forgotten),
         cmocka_unit_test(more_than_are_remembered_are_told_so),
         cmocka_unit_test(what_cannot_be_kicked_is_refused),

@@ -328,7 +328,12 @@ static struct reply *fn_put(struct fake_redis *redis, const struct span *keys, s
     (void)key_count;
     if (!span_equal(get_text(redis, keys[1]), args[0]))
         return reply_error("FENCED the slot has another epoch");
-    set_field(make(redis, keys[0]), args[1], args[2]);
+    struct entry *entry = make(redis, keys[0]);
+    const struct field *field = field_of(entry, args[1]);
+    if (args[2].len > 0)
+        set_field(entry, args[1], args[2]);
+    else if (field != NULL)
+        drop_field(entry, (size_t)(field - entry->fields));
     return reply_number(1);
 }
 
