@@ -59,7 +59,7 @@ static void print_help(FILE *out)
         "  --plain                   chat: by lines, also in a terminal\n"
         "  --count N, --seconds S    listen: stop after so many messages, or so long\n"
         "  --lifetime S, --kid KID   token: how long it is good, and its key's id\n"
-        "site add ID --key [KID=]FILE.pub [--name NAME] [--origin URL] [--closed]\n"
+        "site add ID --key [KID=]FILE.pub [--name NAME] [--origin URL]... [--closed]\n"
         "         [--sends-per-s N] [--logins-per-s N] [--connections N]\n"
         "kick GID [--device NAME] | kick --site SITE\n"
         "keygen link DIR | site DIR SITE | tls DIR NAME...\n\n"

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #define TOKEN_LIFETIME_S 600u
 
@@ -26,6 +27,11 @@ size_t who_make_token(struct who *who, char *out, size_t room)
     char path[4096], token[MINT_TOKEN_SIZE];
     size_t len;
     snprintf(path, sizeof path, "%s/%s.key", conf_text(who->conf, "sites.keys"), who->site);
+    if (!who->key && access(path, F_OK) != 0) {
+        snprintf(who->why, sizeof who->why, "%.200s: %s; give --key FILE, or set sites.keys", path,
+                 strerror(errno));
+        return 0;
+    }
     const struct mint_claims claims = {
         .site = who->site,
         .user = who->user,
