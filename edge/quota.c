@@ -91,6 +91,16 @@ static void say_use(struct session_table *table, const struct site *site,
     (void)uplink_say(table, uplink_of(table, gid_site_slot(id)), &frame);
 }
 
+void quota_turn(struct session_table *table)
+{
+    struct share_use use;
+    while (share_ask(table->shares, table->now_ms, &use)) {
+        const struct site *site = sites_at(table->sites, use.site);
+        if (site != NULL)
+            say_use(table, site, &use);
+    }
+}
+
 static void show(struct session_table *table)
 {
     static const enum limit limits[] = {[SHARE_SENDS] = LIMIT_SITE_SENDS,

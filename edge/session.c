@@ -532,6 +532,7 @@ bool session_turn_end(struct session_table *table)
 {
     if (table->waiting_first != SESSION_NOWHERE)
         login_go_on(table);
+    quota_turn(table);
     return table->waiting_first == SESSION_NOWHERE;
 }
 

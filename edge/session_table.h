@@ -240,6 +240,7 @@ MUST_CHECK uint32_t quota_send(struct session_table *table, const struct session
 /* A site is new or has changed, or is gone; SiteShare; once a second. */
 void quota_site(struct session_table *table, struct span id);
 void quota_share(struct session_table *table, struct span content);
+void quota_turn(struct session_table *table);
 void quota_second(struct session_table *table);
 
 /* --- announce.c */

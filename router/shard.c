@@ -114,6 +114,7 @@ static void on_owner(void *ctx)
     metrics_set(shard->metrics, ROUTER_METRIC_SLOTS, slots);
     begin_writing(shard);
     bars_own(shard->bars, shard->owned);
+    shares_listen(shard->shares, shard->now_ms);
     roster_own(shard->roster, shard->owned, shard->run_list, make_runs(shard));
 }
 

@@ -18,8 +18,6 @@ struct edge_use {
 };
 
 struct site {
-    uint64_t first_ms; /* when it was heard of */
-    uint32_t turn;     /* whose turn it is where there are fewer units than edges */
     uint32_t count, room;
     struct edge_use *edges;
     uint8_t id_len;
@@ -30,6 +28,8 @@ struct shares {
     struct pool sites;
     struct map by_id;
     uint64_t refused;
+    uint64_t listen_until_ms;
+    uint64_t turn;    /* whose turn it is where there are fewer units than edges */
     uint64_t *sorted; /* room for one of each edge */
 };
 
@@ -87,7 +87,7 @@ static bool same_id(const void *ctx, uint32_t index, const void *key)
     return span_equal(span_of(site->id, site->id_len), *(const struct span *)key);
 }
 
-static struct site *find_or_add(struct shares *shares, struct span id, uint64_t now_ms)
+static struct site *find_or_add(struct shares *shares, struct span id)
 {
     uint32_t index = map_find(&shares->by_id, hash_of(id), same_id, shares, &id);
     if (index != MAP_NONE)
@@ -97,7 +97,6 @@ static struct site *find_or_add(struct shares *shares, struct span id, uint64_t 
     struct site *site = pool_at(&shares->sites, index);
     site->id_len = (uint8_t)id.len;
     memcpy(site->id, id.at, id.len);
-    site->first_ms = now_ms;
     map_add(&shares->by_id, hash_of(id), index);
     return site;
 }
@@ -138,6 +137,22 @@ static int ascending(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
+/* Whether one of the units that are not enough for all `among` is his; `rank`: his place there. */
+static bool lucky(const struct shares *shares, uint32_t rank, uint32_t among, uint64_t units)
+{
+    return (rank + among - shares->turn * units % among) % among < units;
+}
+
+/* His place among those who want more than that. */
+static uint32_t rank_of(const struct site *site, uint32_t place, enum shares_kind kind,
+                        uint32_t floor, uint64_t than)
+{
+    uint32_t rank = 0;
+    for (uint32_t i = 0; i < place; i++)
+        rank += wants(&site->edges[i], kind, floor) > than;
+    return rank;
+}
+
 /* How much the `place`th edge should have. */
 static uint32_t target(const struct shares *shares, const struct site *site, uint32_t place,
                        enum shares_kind kind, uint32_t limit)
@@ -155,11 +170,12 @@ static uint32_t target(const struct shares *shares, const struct site *site, uin
             continue;
         }
         /* From here on nobody gets what he wants. */
-        uint32_t beyond = (uint32_t)(left % (n - i));
-        bool lucky = (place + n - site->turn % n) % n < beyond;
-        return (uint32_t)(wanted <= even ? wanted : even + lucky);
+        if (wanted <= even)
+            return (uint32_t)wanted;
+        uint32_t rank = rank_of(site, place, kind, floor, even);
+        return (uint32_t)even + lucky(shares, rank, n - i, left % (n - i));
     }
-    return (uint32_t)(wanted + left / n);
+    return (uint32_t)(wanted + left / n) + lucky(shares, place, n, left % n);
 }
 
 /* What the others may be using, whatever they were told. */
@@ -183,17 +199,25 @@ static uint32_t grant(const struct shares *shares, const struct site *site, uint
     uint32_t fair = target(shares, site, place, kind, limit);
     uint64_t taken = others(site, place, kind);
     uint64_t free_now = taken < limit ? limit - taken : 0;
-    uint32_t floor = floor_of(limit, site->count);
+    /* Floors of a crowd of newcomers must not add up, either. */
+    uint64_t roof = limit + limit / SHARES_FLOOR_PART, floor = floor_of(limit, site->count);
+    if (taken + floor > roof)
+        floor = taken < roof ? roof - taken : 0;
     if (free_now < floor)
         free_now = floor;
     return fair < free_now ? fair : (uint32_t)free_now;
+}
+
+void shares_listen(struct shares *shares, uint64_t now_ms)
+{
+    shares->listen_until_ms = now_ms + SHARES_LISTEN_MS;
 }
 
 bool shares_use(struct shares *shares, struct span id, const struct shares_amounts *limit,
                 uint32_t number, const struct shares_use *use, uint64_t now_ms,
                 struct shares_amounts *share, uint32_t *edges)
 {
-    struct site *site = find_or_add(shares, id, now_ms);
+    struct site *site = find_or_add(shares, id);
     struct edge_use *edge = site == NULL ? NULL : edge_of(site, number);
     if (edge == NULL) {
         shares->refused++;
@@ -201,7 +225,7 @@ bool shares_use(struct shares *shares, struct span id, const struct shares_amoun
     }
     edge->use = *use;
     edge->heard_ms = now_ms;
-    bool listening = now_ms - site->first_ms < SHARES_LISTEN_MS;
+    bool listening = now_ms < shares->listen_until_ms;
     uint32_t place = (uint32_t)(edge - site->edges);
     for (enum shares_kind kind = 0; kind < SHARES_KINDS; kind++) {
         uint32_t of = limit->of[kind];
@@ -215,11 +239,11 @@ bool shares_use(struct shares *shares, struct span id, const struct shares_amoun
 
 void shares_tick(struct shares *shares, uint64_t now_ms)
 {
+    shares->turn = now_ms / SHARES_TURN_MS;
     for (uint32_t i = 0; i < shares->sites.used_high; i++) {
         struct site *site = pool_at(&shares->sites, i);
         if (site->id_len == 0)
             continue;
-        site->turn++;
         for (uint32_t n = site->count; n-- > 0;)
             if (now_ms - site->edges[n].heard_ms >= SHARES_SILENCE_MS)
                 site->edges[n] = site->edges[--site->count];

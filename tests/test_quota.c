@@ -180,8 +180,8 @@ static void the_owner_of_the_sites_slot_is_told_once_a_second(void **state)
     Lahar__Link__V1__LinkFrame *frame = next_use();
     assert_non_null(frame);
     const Lahar__Link__V1__SiteUse *use = frame->site_use;
-    assert_int_equal(use->held->sends_per_s, 100); /* an eighth, before it was told */
-    assert_int_equal(use->held->logins_per_s, 10);
+    assert_int_equal(use->held->sends_per_s, 12); /* a 64th, before it was told */
+    assert_int_equal(use->held->logins_per_s, 1);
     assert_int_equal(use->wanted->sends_per_s, 7);
     assert_int_equal(use->wanted->logins_per_s, 1);
     assert_int_equal(use->wanted->connections, 1);
@@ -195,6 +195,22 @@ static void the_owner_of_the_sites_slot_is_told_once_a_second(void **state)
     assert_int_equal(frame->site_use->held->sends_per_s, 300);
     assert_int_equal(frame->site_use->wanted->sends_per_s, 0);
     rig_drop(frame);
+}
+
+static void the_owner_is_asked_at_the_end_of_the_turn_in_which_a_site_is_first_used(void **state)
+{
+    (void)state;
+    begin(NULL);
+    limit_site(800, 80, 8000, 1);
+    (void)rig_login(rig, 0, RIG_GID, rig_session(1, 1));
+    assert_null(next_use());
+    assert_true(session_turn_end(rig->table));
+    Lahar__Link__V1__LinkFrame *frame = next_use();
+    assert_non_null(frame);
+    assert_int_equal(frame->site_use->wanted->logins_per_s, 1);
+    rig_drop(frame);
+    assert_true(session_turn_end(rig->table));
+    assert_null(next_use());
 }
 
 static void a_site_without_limits_is_told_to_nobody(void **state)
@@ -342,6 +358,7 @@ int main(void)
         TEST(a_site_logs_in_as_often_as_its_share_and_not_once_more),
         TEST(a_site_sends_as_much_as_its_share_and_not_one_more),
         TEST(the_owner_of_the_sites_slot_is_told_once_a_second),
+        TEST(the_owner_is_asked_at_the_end_of_the_turn_in_which_a_site_is_first_used),
         TEST(a_site_without_limits_is_told_to_nobody),
         TEST(logins_wait_up_to_the_limit_and_not_one_more),
         TEST(before_login_a_frame_has_4_kib_and_not_a_byte_more),

@@ -52,11 +52,11 @@ static struct share_use use_at(uint64_t now_ms)
     return use;
 }
 
-static void takes_an_eighth_before_it_was_told(void **state)
+static void takes_a_64th_before_it_was_told(void **state)
 {
     (void)state;
-    assert_int_equal(sends_at(START), 100);
-    assert_int_equal(sends_at(START + 100), 10);
+    assert_int_equal(sends_at(START), 12);
+    assert_int_equal(sends_at(START + 100), 1);
     assert_true(share_send(table, SITE, START + 100) > 0);
 }
 
@@ -138,7 +138,7 @@ static void connections_from_before_the_limit_count(void **state)
     (void)state;
     for (int i = 0; i < 60; i++)
         assert_int_equal(share_login(table, 9, START), LIMIT_NONE);
-    struct share_amounts limit = {{0, 0, 400}};
+    struct share_amounts limit = {{0, 0, 3200}};
     share_limit(table, 9, &limit, START);
     assert_int_equal(share_login(table, 9, START), LIMIT_SITE_CONNECTIONS);
     for (int i = 0; i < 11; i++)
@@ -154,10 +154,48 @@ static void a_lower_limit_holds_at_once_and_a_higher_one_when_told(void **state)
     share_limit(table, SITE, &limit, START);
     assert_int_equal(sends_at(START + 5000), 20);
     limit.of[SHARE_SENDS] = 1000;
-    share_limit(table, SITE, &limit, START);
+    share_limit(table, SITE, &limit, START + 5000);
     assert_int_equal(sends_at(START + 10000), 20);
-    tell(1000, 0, 400, 1, START);
-    assert_int_equal(sends_at(START + 20000), 1000);
+    tell(1000, 0, 400, 1, START + 10000);
+    assert_int_equal(sends_at(START + 15000), 1000);
+}
+
+static void a_share_of_long_ago_is_no_share(void **state)
+{
+    (void)state;
+    tell(800, 80, 400, 1, START);
+    assert_int_equal(sends_at(START + SHARE_IDLE_MS - 1), 800);
+    assert_int_equal(sends_at(START + 3 * SHARE_IDLE_MS), 12);
+}
+
+static void asks_at_once_when_nothing_is_left_but_not_all_the_time(void **state)
+{
+    (void)state;
+    struct share_use use;
+    uint64_t now = START;
+    assert_false(share_ask(table, now, &use));
+    (void)!share_send(table, SITE, now); /* the first since it was idle */
+    assert_true(share_ask(table, now, &use));
+    assert_int_equal(use.held.of[SHARE_SENDS], 12);
+    assert_int_equal(use.wanted.of[SHARE_SENDS], 1);
+    assert_false(share_ask(table, now, &use));
+    sends_at(now += SHARE_ASK_MS);
+    assert_false(share_ask(table, now, &use)); /* the answer is awaited */
+    tell(50, 5, 5, 2, now);
+    sends_at(now += SHARE_ASK_MS);
+    assert_true(share_ask(table, now, &use));
+    assert_int_equal(use.held.of[SHARE_SENDS], 50);
+    assert_true(use.wanted.of[SHARE_SENDS] > 12);
+    tell(40, 5, 5, 2, now); /* less: said at once */
+    assert_true(share_ask(table, now, &use));
+    assert_int_equal(use.held.of[SHARE_SENDS], 40);
+    tell(60, 5, 5, 2, now);
+    (void)!share_send(table, SITE, now + SHARE_ASK_MS - 1);
+    sends_at(now + SHARE_ASK_MS - 1);
+    assert_false(share_ask(table, now + SHARE_ASK_MS - 1, &use)); /* too soon */
+    sends_at(now += SHARE_ASK_MS);
+    (void)use_at(now); /* its turn came first */
+    assert_false(share_ask(table, now, &use));
 }
 
 static void a_site_that_nobody_uses_is_not_told_of(void **state)
@@ -179,7 +217,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(takes_an_eighth_before_it_was_told),
+        TEST(takes_a_64th_before_it_was_told),
         TEST(takes_what_it_was_told_and_not_one_more),
         TEST(a_share_of_nothing_is_nothing),
         TEST(tells_what_was_taken_and_what_was_refused),
@@ -187,6 +225,8 @@ int main(void)
         TEST(a_site_without_limits_takes_everything_and_is_told_to_nobody),
         TEST(connections_from_before_the_limit_count),
         TEST(a_lower_limit_holds_at_once_and_a_higher_one_when_told),
+        TEST(a_share_of_long_ago_is_no_share),
+        TEST(asks_at_once_when_nothing_is_left_but_not_all_the_time),
         TEST(a_site_that_nobody_uses_is_not_told_of),
     };
     return cmocka_run_group_tests_name("share", tests, NULL, NULL);
