@@ -276,7 +276,9 @@ static struct reply *fn_raise(struct fake_redis *redis, const struct span *keys,
     uint64_t floor = to_number(args[1]);
     struct reply **replies = new_replies(key_count - 1);
     for (size_t i = 1; i < key_count; i++) {
-        uint64_t epoch = to_number(get_text(redis, keys[i])) + 1;
+        bool any = find(redis, keys[i]) != NULL && find(redis, keys[i])->set;
+        /* From the time on, as router/functions.c does. */
+        uint64_t epoch = any ? to_number(get_text(redis, keys[i])) + 1 : redis->now_ms / 250 + 1;
         epoch = epoch > floor ? epoch : floor;
         set_number(redis, keys[i], epoch);
         replies[i - 1] = reply_number(epoch);

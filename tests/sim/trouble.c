@@ -155,11 +155,12 @@ static void redis_goes_away(struct world *world)
         fake_redis_lose(world->redis, "}p");
 }
 
-/* What shards find when they are back is what the edges tell them. */
+/* What shards find when they are back is what the edges tell them; epochs begin anew. */
 static void routers_and_redis_die(struct world *world)
 {
     redis_goes_away(world);
     fake_redis_lose(world->redis, "}p");
+    fake_redis_lose(world->redis, "}fence");
     for (uint32_t i = 0; i < WORLD_SHARDS; i++)
         if (world->shards[i].host.running)
             shard_host_crash(world, i);
@@ -178,9 +179,9 @@ static void shard_is_usurped(struct world *world)
     const struct shard_host *host = any_shard(world);
     if (host == NULL)
         return;
-    char key[32];
-    snprintf(key, sizeof key, "lahar:lease:%s", host->host.name);
-    fake_redis_say(world->redis, (const char *const[]){"SET", key, "usurper", "PX", "1500"}, 5,
+    char lease[32], fence[32];
+    snprintf(lease, sizeof lease, "lahar:lease:%s", host->host.name);
+    fake_redis_say(world->redis, (const char *const[]){"SET", lease, "usurper", "PX", "1500"}, 5,
                    world->now_ms);
     for (uint32_t slot = 0; slot < GID_SLOTS; slot++) {
         if (!host->host.running || (world->small_map && slot >= WORLD_SLOTS))
@@ -188,8 +189,11 @@ static void shard_is_usurped(struct world *world)
         bool second = slot >= (world->small_map ? world->split : GID_SLOTS / 2);
         if (second != (host->index == 1))
             continue;
-        snprintf(key, sizeof key, "lahar:{%u}fence", slot);
-        fake_redis_say(world->redis, (const char *const[]){"INCRBY", key, "1"}, 3, world->now_ms);
+        snprintf(fence, sizeof fence, "lahar:{%u}fence", slot);
+        fake_redis_say(
+            world->redis,
+            (const char *const[]){"FCALL", "lahar_raise", "2", lease, fence, "usurper", "0"}, 7,
+            world->now_ms);
     }
 }
 
