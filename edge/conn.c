@@ -17,6 +17,8 @@
 /* And one for so many who wait: so a hundred thousand are gone within some 2,000 turns. */
 #define CLOSES_SHARE 256u
 #define SHOW_MS 500u
+/* So much of a message that has come in part anybody may leave with us. */
+#define KEPT_SMALL 1024u
 
 struct conn *conn_find(const struct conn_table *table, struct conn_id id)
 {
@@ -101,6 +103,7 @@ void conn_close(struct conn_table *table, struct conn_id id, enum end_reason rea
 void conn_release(struct conn_table *table, struct conn *conn)
 {
     wheel_cancel(table->wheel, &conn->deadline);
+    table->in_bytes -= conn->opened ? buf_len(&conn->in) : 0;
     buf_free(&conn->in);
     flush_forget(table, conn);
     if (conn->ws != POOL_NONE)
@@ -181,6 +184,18 @@ static void on_turn_end(void *ctx)
 
 /* ---- reading ---- */
 
+/* `before`: what was kept of it until now. */
+static void count_kept(struct conn_table *table, struct conn *conn, size_t before)
+{
+    size_t now = buf_len(&conn->in);
+    uint64_t limit = table->options.in_bytes_total;
+    table->in_bytes += now - before;
+    if (limit == 0 || table->in_bytes <= limit || now <= KEPT_SMALL)
+        return;
+    metrics_add(table->metrics, EDGE_METRIC_LIMIT_REJECTED(LIMIT_IN_BYTES_TOTAL), 1);
+    conn_begin_close(table, conn, END_BUSY);
+}
+
 /* Offers what was left over and the `got` bytes that follow it in table->bytes, and keeps what is
  * not used. */
 static void offer(struct conn_table *table, struct conn *conn, size_t left, size_t got)
@@ -194,13 +209,10 @@ static void offer(struct conn_table *table, struct conn *conn, size_t left, size
         conn_begin_close(table, conn, END_BAD_FRAME);
         return;
     }
-    if (used == 0) {
-        buf_append(&conn->in, span_after(all, left));
-        return;
-    }
-    buf_free(&conn->in);
-    if (used < all.len)
-        buf_append(&conn->in, span_after(all, used));
+    if (used > 0)
+        buf_free(&conn->in);
+    buf_append(&conn->in, span_after(all, used > 0 ? used : left));
+    count_kept(table, conn, left);
 }
 
 /* ---- WebSocket ---- */
@@ -301,8 +313,10 @@ void conn_take_raw(struct conn_table *table, struct conn *conn, uint8_t *at, siz
     if (conn->state != CONN_OPEN)
         return;
     assert(raw_len <= WS_PENDING_SIZE_MAX);
+    size_t before = buf_len(&conn->in);
     keep(conn, ws, span_of(clear.at, clear.len), clear.at == at ? clear_len : 0,
          span_of(raw, raw_len));
+    count_kept(table, conn, before);
 }
 
 /* `left` bytes that were kept and `got` new ones lie in table->bytes. */
@@ -404,6 +418,7 @@ static void show_limits(struct conn_table *table)
     show_limit(table, LIMIT_HANDSHAKE_MS, table->entering, options->handshake_ms);
     show_limit(table, LIMIT_OUT_BYTES, flush_longest(table), options->out_bytes_max);
     show_limit(table, LIMIT_OUT_BYTES_TOTAL, table->out_bytes, options->out_bytes_total);
+    show_limit(table, LIMIT_IN_BYTES_TOTAL, table->in_bytes, options->in_bytes_total);
 }
 
 static void on_tick(void *ctx)

@@ -11,6 +11,8 @@
  * array.
  *
  * Reading goes through one buffer a table; only what on_bytes leaves over is kept with the conn.
+ * While that is more than in_bytes_total for all conns together, who leaves over more than 1 KiB is
+ * closed as BUSY.
  * Writing: conn_send queues, the end of the turn writes once per touched conn. A conn whose queue
  * would pass out_bytes_max, or whose peer takes nothing of it for progress_ms, is closed as
  * SLOW_READER; so are those with the longest queues (up to a factor of two) at the end of a turn
@@ -74,6 +76,7 @@ struct conn_options {
     uint32_t in_bytes_max;           /* what on_bytes may leave over: 64 KiB and a head */
     uint32_t progress_ms;            /* 10 s */
     uint64_t out_bytes_total;        /* of all conns together; 0: no limit */
+    uint64_t in_bytes_total;         /* the same, of what on_bytes leaves over */
     uint32_t handshake_ms;           /* 5 s, for PROXY header and TLS together */
     uint32_t hello_ms;               /* 10 s, for the request to upgrade */
     uint32_t sndbuf_bytes;           /* SO_SNDBUF, 0: the kernel's */

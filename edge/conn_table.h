@@ -84,6 +84,7 @@ struct conn_table {
     struct indices slow; /* slots of conns that were blocked since it was last looked through */
     uint32_t blocked;    /* how many are now */
     uint64_t out_bytes;  /* of all `out` */
+    uint64_t in_bytes;   /* of all `in` of those that were opened */
     uint64_t ended_us;   /* the turn, by its time, whose end has been dealt with */
 
     struct proxy_net *proxies; /* options.proxy_count of them */

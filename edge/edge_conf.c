@@ -79,6 +79,9 @@ static const struct conf_key keys[] = {
     {"limits.out_bytes_total", CONF_SIZE, "1GiB", 0, 1024 * GIB,
      "What may wait in each worker for all clients together; beyond it those with the longest "
      "queues are closed as slow readers. 0: no limit."},
+    {"limits.in_bytes_total", CONF_SIZE, "256MiB", 0, 1024 * GIB,
+     "What may lie in each worker of messages that have come in part, of all clients together; "
+     "beyond it who sends such a one of more than 1 KiB is told BUSY. 0: no limit."},
     {"limits.sndbuf", CONF_SIZE, "0", 0, 64 * MIB,
      "Socket buffer for sending to a client, SO_SNDBUF. 0: the kernel's own choice."},
     {"limits.progress_ms", CONF_NUMBER, "10000", 100, 600000,
@@ -312,6 +315,7 @@ struct conn_options edge_conf_conns(const struct conf *conf)
         .out_bytes_max = number(conf, "limits.out_bytes"),
         .in_bytes_max = IN_BYTES_MAX,
         .out_bytes_total = (uint64_t)conf_number(conf, "limits.out_bytes_total"),
+        .in_bytes_total = (uint64_t)conf_number(conf, "limits.in_bytes_total"),
         .progress_ms = number(conf, "limits.progress_ms"),
         .handshake_ms = number(conf, "limits.handshake_ms"),
         .hello_ms = number(conf, "limits.hello_ms"),

@@ -38,6 +38,7 @@ static void the_defaults_are_right(void **state)
     assert_int_equal(conns.handshake_ms, 5000);
     assert_int_equal(conns.hello_ms, sessions.hello_ms);
     assert_int_equal(conns.out_bytes_total, 1024 * 1024 * 1024);
+    assert_int_equal(conns.in_bytes_total, 256 * 1024 * 1024);
     struct certs_options certs;
     assert_false(edge_conf_certs(conf, &certs));
     struct limits_options limits = edge_conf_limits(conf);

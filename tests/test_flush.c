@@ -3,11 +3,13 @@
 #include "tests/ws_client.h"
 
 #define TOTAL (1024u * 1024u)
+#define IN_TOTAL 100000u
 
 static int set_up(void **state)
 {
     struct world *world = make();
     world->options.out_bytes_total = TOTAL;
+    world->options.in_bytes_total = IN_TOTAL;
     world->options.sndbuf_bytes = 16 * 1024;
     begin(world);
     *state = world;
@@ -133,11 +135,58 @@ static void a_slow_websocket_goes_as_any_other(void **state)
     assert_int_equal(conn_queued(world->table), 0);
 }
 
+static void say_half(int fd, const uint8_t *bytes, size_t len)
+{
+    assert_int_equal(send(fd, bytes, len, MSG_NOSIGNAL), len);
+}
+
+static uint64_t halves_refused(struct world *world)
+{
+    return count(world, EDGE_METRIC_LIMIT_REJECTED(LIMIT_IN_BYTES_TOTAL));
+}
+
+/* Of TCP and of WebSocket: half of a long message each, until it is more than all may leave. */
+static void halves_of_messages_have_a_limit_together(void **state)
+{
+    struct world *world = *state;
+    enum { EACH = 50000 };
+    uint8_t *half = random_bytes(EACH), byte[1500] = {0};
+    world->mode = KEEP;
+    int first = dial_open(world), second = ws_dial(world);
+    say_half(first, half, EACH);
+    ws_say(second, 0x02, half, EACH - 100); /* a fragment */
+    turns(world, 20);
+    assert_int_equal(halves_refused(world), 0);
+    /* Who has little is left alone, the next one who has much is not. */
+    int small = dial_open(world), third = dial_open(world);
+    say_half(small, byte, 500);
+    turns(world, 20);
+    assert_int_equal(world->closed, 0);
+    say_half(third, byte, sizeof byte);
+    AWAIT(world, world->closed == 1);
+    assert_int_equal(world->last_reason, END_BUSY);
+    assert_int_equal(halves_refused(world), 1);
+    /* What has gone is no longer counted. */
+    close(first);
+    AWAIT(world, world->closed == 2);
+    int fourth = dial_open(world);
+    say_half(fourth, half, EACH - 2000);
+    turns(world, 20);
+    assert_int_equal(world->closed, 2);
+    assert_int_equal(halves_refused(world), 1);
+    close(second);
+    close(small);
+    close(third);
+    close(fourth);
+    free(half);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(the_longest_queues_go_when_all_together_are_too_long, set_up),
         TEST(who_reads_again_is_not_remembered_as_slow, set_up),
+        TEST(halves_of_messages_have_a_limit_together, set_up),
         TEST(a_slow_websocket_goes_as_any_other, set_up),
     };
     return cmocka_run_group_tests_name("flush", tests, NULL, NULL);
