@@ -1,16 +1,14 @@
 #include "client/transport.h"
 
 #include "base/buf.h"
+#include "client/secure.h"
 #include "client/servers.h"
 #include "client/websocket.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <openssl/err.h>
 #include <openssl/sha.h>
-#include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -29,10 +27,9 @@ struct transport {
     struct transport_events events;
     void *ctx;
     struct servers *servers;
-    struct servers_target target; /* tried now */
-    SSL_CTX *tls;
-    BIO_METHOD *method;
-    SSL *stream;
+    struct servers_target target;         /* tried now */
+    struct secure *secure;                /* NULL: no server needs it */
+    struct secure_stream *stream;         /* NULL: there is none below */
     struct websocket websocket;           /* if the target has a path */
     uint8_t pending[WS_PENDING_SIZE_MAX]; /* came in it and could not be read yet */
     size_t pending_len;
@@ -47,119 +44,6 @@ struct transport {
     bool overflowed; /* more was queued than may wait */
     const char *why, *why_text; /* of the last failure */
 };
-
-/* ---- TLS ------------------------------------------------------------------------------------- */
-
-static int on_bio_write(BIO *bio, const char *bytes, int len)
-{
-    const struct transport *t = BIO_get_data(bio);
-    BIO_clear_retry_flags(bio);
-    ssize_t sent = send(t->fd, bytes, (size_t)len, MSG_NOSIGNAL);
-    if (sent < 0 && (errno == EAGAIN || errno == EINTR))
-        BIO_set_retry_write(bio);
-    return (int)sent;
-}
-
-static int on_bio_read(BIO *bio, char *bytes, int len)
-{
-    const struct transport *t = BIO_get_data(bio);
-    BIO_clear_retry_flags(bio);
-    ssize_t got = recv(t->fd, bytes, (size_t)len, 0);
-    if (got < 0 && (errno == EAGAIN || errno == EINTR))
-        BIO_set_retry_read(bio);
-    return (int)got;
-}
-
-static long on_bio_ctrl(BIO *bio, int command, long number, void *pointer)
-{
-    (void)bio;
-    (void)number;
-    (void)pointer;
-    return command == BIO_CTRL_FLUSH ? 1 : 0;
-}
-
-/* A BIO of our own, because OpenSSL's raises SIGPIPE. */
-static bool make_tls(struct transport *t, const char **why)
-{
-    *why = "TLS cannot be set up: out of memory";
-    t->method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "lahar");
-    t->tls = SSL_CTX_new(TLS_client_method());
-    if (t->method == NULL || t->tls == NULL)
-        return false;
-    bool ok = BIO_meth_set_write(t->method, on_bio_write) == 1 &&
-              BIO_meth_set_read(t->method, on_bio_read) == 1 &&
-              BIO_meth_set_ctrl(t->method, on_bio_ctrl) == 1 &&
-              SSL_CTX_set_min_proto_version(t->tls, TLS1_2_VERSION) == 1;
-    assert(ok);
-    /* A cut-off stream does no harm: what counts is acknowledged frame by frame. */
-    SSL_CTX_set_options(t->tls, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-                                    SSL_OP_IGNORE_UNEXPECTED_EOF);
-    SSL_CTX_set_session_cache_mode(t->tls, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_mode(t->tls, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-                                 SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    SSL_CTX_set_read_ahead(t->tls, 1);
-    if (t->options.insecure)
-        return true;
-    SSL_CTX_set_verify(t->tls, SSL_VERIFY_PEER, NULL);
-    *why = "ca_file cannot be read, or has no certificate (PEM)";
-    ok = t->options.ca_file != NULL
-             ? SSL_CTX_load_verify_locations(t->tls, t->options.ca_file, NULL) == 1
-             : SSL_CTX_set_default_verify_paths(t->tls) == 1;
-    ERR_clear_error();
-    return ok;
-}
-
-static bool is_numeric(const char *host)
-{
-    struct in6_addr address; /* of the larger kind */
-    return inet_pton(AF_INET, host, &address) == 1 || inet_pton(AF_INET6, host, &address) == 1;
-}
-
-static bool name_the_server(SSL *stream, const char *host)
-{
-    X509_VERIFY_PARAM *param = SSL_get0_param(stream);
-    if (is_numeric(host))
-        return X509_VERIFY_PARAM_set1_ip_asc(param, host) == 1;
-    SSL_set_hostflags(stream,
-                      X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
-    return SSL_set1_host(stream, host) == 1 && SSL_set_tlsext_host_name(stream, host) == 1;
-}
-
-static bool make_stream(struct transport *t)
-{
-    t->stream = SSL_new(t->tls);
-    BIO *bio = BIO_new(t->method);
-    if (t->stream == NULL || bio == NULL) {
-        BIO_free(bio);
-        return false;
-    }
-    BIO_set_data(bio, t);
-    BIO_set_init(bio, 1);
-    SSL_set_bio(t->stream, bio, bio);
-    SSL_set_connect_state(t->stream);
-    return name_the_server(t->stream, t->target.host);
-}
-
-enum io { IO_OK, IO_WAIT, IO_ENDED, IO_FAILED };
-
-/* `result` of an SSL call that did not succeed. */
-static enum io judge_tls(struct transport *t, int result)
-{
-    int error = SSL_get_error(t->stream, result);
-    t->wants_out = error == SSL_ERROR_WANT_WRITE;
-    if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)
-        return IO_WAIT;
-    long verdict = t->options.insecure ? X509_V_OK : SSL_get_verify_result(t->stream);
-    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
-    ERR_clear_error();
-    if (error == SSL_ERROR_ZERO_RETURN || error == SSL_ERROR_SYSCALL)
-        return IO_ENDED;
-    t->why = verdict != X509_V_OK ? "certificate" : "tls";
-    t->why_text = verdict != X509_V_OK ? X509_verify_cert_error_string(verdict)
-                  : reason != NULL     ? reason
-                                       : "the server does not speak TLS as it should";
-    return IO_FAILED;
-}
 
 /* ---- the socket ------------------------------------------------------------------------------ */
 
@@ -176,7 +60,7 @@ static void watch(struct transport *t, uint32_t events)
 
 static void close_socket(struct transport *t)
 {
-    SSL_free(t->stream);
+    secure_close(t->stream);
     t->stream = NULL;
     if (t->fd >= 0) {
         /* By hand: in a forked process the socket may live on, and its registration with it. */
@@ -194,13 +78,28 @@ static void close_socket(struct transport *t)
     buf_free(&t->out);
 }
 
+enum io { IO_OK, IO_WAIT, IO_ENDED, IO_FAILED };
+
+static enum io heed(struct transport *t, enum secure_io io, const struct secure_failure *failure)
+{
+    if (io == SECURE_OK)
+        return IO_OK;
+    t->wants_out = io == SECURE_WAIT_OUT;
+    if (io == SECURE_WAIT_IN || io == SECURE_WAIT_OUT)
+        return IO_WAIT;
+    if (io == SECURE_ENDED)
+        return IO_ENDED;
+    t->why = failure->why;
+    t->why_text = failure->text;
+    return IO_FAILED;
+}
+
 static enum io write_some(struct transport *t, struct span bytes, size_t *taken)
 {
     *taken = 0;
     if (t->stream != NULL) {
-        ERR_clear_error();
-        int result = SSL_write_ex(t->stream, bytes.at, bytes.len, taken);
-        return result == 1 ? IO_OK : judge_tls(t, result);
+        struct secure_failure failure;
+        return heed(t, secure_write(t->stream, bytes, taken, &failure), &failure);
     }
     ssize_t sent = send(t->fd, bytes.at, bytes.len, MSG_NOSIGNAL);
     if (sent >= 0) {
@@ -215,9 +114,8 @@ static enum io read_some(struct transport *t, uint8_t *at, size_t *got)
 {
     *got = 0;
     if (t->stream != NULL) {
-        ERR_clear_error();
-        int result = SSL_read_ex(t->stream, at, READ_ROOM, got);
-        return result == 1 ? IO_OK : judge_tls(t, result);
+        struct secure_failure failure;
+        return heed(t, secure_read(t->stream, at, READ_ROOM, got, &failure), &failure);
     }
     ssize_t read = recv(t->fd, at, READ_ROOM, 0);
     if (read > 0) {
@@ -293,7 +191,7 @@ static void opened(struct transport *t)
     t->wants_out = false;
     watch(t, EPOLLIN);
     /* The handshake may have read what came right behind it. */
-    t->again = t->stream != NULL && SSL_has_pending(t->stream) != 0;
+    t->again = t->stream != NULL && secure_has_more(t->stream);
     t->events.opened(t->ctx);
 }
 
@@ -322,14 +220,14 @@ static void begin_talking(struct transport *t)
 
 static void handshake(struct transport *t)
 {
-    ERR_clear_error();
-    int result = SSL_do_handshake(t->stream);
-    if (result == 1) {
+    struct secure_failure failure;
+    enum secure_io io = secure_handshake(t->stream, &failure);
+    if (io == SECURE_OK) {
         begin_talking(t);
         return;
     }
     failed(t, "tls", "the server closed the connection during the handshake");
-    if (judge_tls(t, result) == IO_WAIT)
+    if (heed(t, io, &failure) == IO_WAIT)
         watch(t, t->wants_out ? EPOLLOUT : EPOLLIN);
     else
         try_next(t);
@@ -344,11 +242,10 @@ static void connected(struct transport *t)
         try_next(t);
     } else if (!t->target.tls) {
         begin_talking(t);
-    } else if (make_stream(t)) {
+    } else if ((t->stream = secure_open(t->secure, t->fd, t->target.host)) != NULL) {
         t->state = HANDSHAKE;
         handshake(t);
     } else {
-        ERR_clear_error();
         failed(t, "tls", "the connection could not be set up");
         try_next(t);
     }
@@ -429,7 +326,7 @@ static void read_answer(struct transport *t)
     if (outcome == WS_UPGRADE_OK) {
         upgraded(t, size);
     } else if (outcome == WS_UPGRADE_PARTIAL) {
-        t->again = t->stream != NULL && SSL_has_pending(t->stream) != 0;
+        t->again = t->stream != NULL && secure_has_more(t->stream);
     } else {
         failed(t, ws_upgrade_label(outcome), ws_upgrade_text(outcome));
         try_next(t);
@@ -465,7 +362,7 @@ static void receive(struct transport *t)
         if (t->stream == NULL && got < READ_ROOM)
             return;
     }
-    t->again = t->stream != NULL && SSL_has_pending(t->stream) != 0;
+    t->again = t->stream != NULL && secure_has_more(t->stream);
 }
 
 void transport_flush(struct transport *t)
@@ -523,7 +420,11 @@ static bool set_up(struct transport *t, const char **why)
     t->servers = t->options.servers == NULL
                      ? NULL
                      : servers_new(t->options.servers, t->events.random, t->ctx);
-    if (t->servers == NULL || (servers_any_tls(t->servers) && !make_tls(t, why)))
+    if (t->servers == NULL)
+        return false;
+    if (servers_any_tls(t->servers))
+        t->secure = secure_new(t->options.ca_file, t->options.insecure, why);
+    if (servers_any_tls(t->servers) && t->secure == NULL)
         return false;
     *why = "no descriptor is left";
     t->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -556,8 +457,7 @@ void transport_free(struct transport *t)
     transport_disconnect(t);
     if (t->epoll_fd >= 0)
         close(t->epoll_fd);
-    SSL_CTX_free(t->tls);
-    BIO_meth_free(t->method);
+    secure_free(t->secure);
     servers_free(t->servers);
     free(t);
 }
@@ -592,10 +492,8 @@ void transport_disconnect(struct transport *t)
     if (t->state == OPEN && t->target.path != NULL)
         websocket_close(&t->websocket, &t->out, WS_CODE_NORMAL);
     transport_flush(t);
-    if (t->state == OPEN && t->stream != NULL && buf_len(&t->out) == 0) {
-        (void)SSL_shutdown(t->stream);
-        ERR_clear_error();
-    }
+    if (t->state == OPEN && t->stream != NULL && buf_len(&t->out) == 0)
+        secure_say_bye(t->stream);
     close_socket(t);
     t->state = IDLE;
 }

@@ -34,7 +34,7 @@ only() {
 only zmq proto/port.c proto/zap.c
 only hiredis base/redis.c
 only yaml base/conf.c
-only openssl edge/certs.c edge/tls.c edge/sslmem.c edge/websock.c client/transport.c cli/mint.c
+only openssl edge/certs.c edge/tls.c edge/sslmem.c edge/websock.c client/transport.c client/secure.c cli/mint.c
 only curses cli/chat_screen.c cli/chat_draw.c
 only sodium edge/token.c edge/ticket.c
 only jansson edge/token.c
