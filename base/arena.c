@@ -102,6 +102,8 @@ void *arena_take(struct arena *arena, size_t size)
 void arena_reset(struct arena *arena)
 {
     struct block *kept = NULL;
+    size_t used =
+        arena->used; /* only that is poisoned again: most often a small part of the block */
     while (arena->open != NULL) {
         struct block *block = arena->open;
         arena->open = block->next;
@@ -109,12 +111,14 @@ void arena_reset(struct arena *arena)
             kept = block;
         else
             free_block(block);
+        if (kept == NULL)
+            used = BLOCK_BYTES;
     }
     arena->taken = 0;
     arena->used = sizeof *kept;
     arena->open = kept;
     if (kept != NULL) {
         kept->next = NULL;
-        ASAN_POISON_MEMORY_REGION(kept + 1, kept->size - sizeof *kept);
+        ASAN_POISON_MEMORY_REGION(kept + 1, used - sizeof *kept);
     }
 }
