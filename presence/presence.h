@@ -10,7 +10,11 @@
 
 #include "base/span.h"
 
+#ifdef LAHAR_SMALL /* as GID_SLOTS */
+#define PRESENCE_SLOTS 64u
+#else
 #define PRESENCE_SLOTS 16384u
+#endif
 /* dseq of a record whose edge has not announced it yet: loaded from Redis, only likely. */
 #define PRESENCE_LIKELY UINT32_MAX
 #define PRESENCE_EDGE_MAX (UINT32_MAX >> 5)

@@ -8,7 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#ifdef LAHAR_SMALL
+#define BUCKETS 2u
+#else
 #define BUCKETS 16u
+#endif
 #define FIELD_SIZE 16u
 #define VALUE_SIZE 12u
 #define FIELDS_MAX 64u /* of one command */

@@ -26,9 +26,9 @@ struct fake_entry {
 };
 
 struct fake_command {
-    struct fake_bytes args[1100];
-    size_t count;
     uint64_t tag;
+    size_t count;
+    struct fake_bytes args[];
 };
 
 struct fake_redis {
@@ -189,6 +189,12 @@ static inline struct span fake_arg(const struct fake_command *command, size_t at
     return fake_span(command->args[at]);
 }
 
+/* With a NUL: all arguments have one here. */
+static inline const char *fake_text(const struct fake_command *command, size_t at)
+{
+    return (const char *)fake_arg(command, at).at;
+}
+
 static inline bool fake_is(struct span span, const char *text)
 {
     return span_equal(span, span_text(text));
@@ -217,39 +223,85 @@ static inline size_t fake_varint(uint8_t *out, uint8_t tag, uint64_t value)
     return len;
 }
 
-/* lahar_site and lahar_site_kick: what they append is never cut off here. */
-static inline int64_t fake_site(struct fake_redis *fake, const struct fake_command *command)
+/* One site, its end appended; how long that is lies beside it, as in Redis. */
+static inline void fake_write_site(struct fake_redis *fake, const struct fake_command *command,
+                                   struct span id, struct span packed, int64_t not_before,
+                                   int64_t revision)
+{
+    struct fake_bytes name = fake_field(fake_arg(command, 3), id);
+    struct fake_bytes end = fake_field(fake_arg(command, 5), id);
+    uint8_t record[4096 + 22];
+    char text[48];
+    size_t len = packed.len;
+    assert_true(len <= 4096);
+    if (len > 0)
+        memcpy(record, packed.at, len);
+    if (not_before > 0)
+        len += fake_varint(record + len, 56, (uint64_t)not_before);
+    len += fake_varint(record + len, 40, (uint64_t)revision);
+    snprintf(text, sizeof text, "%lld %zu", (long long)not_before, len - packed.len);
+    fake_set(fake, fake_span(end), span_text(text));
+    fake_set(fake, fake_span(name), span_of(record, len));
+    free(name.at);
+    free(end.at);
+}
+
+static inline bool fake_lost(struct fake_redis *fake, const struct fake_command *command,
+                             size_t floor)
+{
+    return fake_number(fake, fake_arg(command, 4)) < strtoll(fake_text(command, floor), NULL, 10);
+}
+
+/* lahar_site and lahar_site_kick. */
+static inline const struct reply *fake_site(struct fake_redis *fake,
+                                            const struct fake_command *command)
 {
     bool kick = fake_is(fake_arg(command, 1), "lahar_site_kick");
-    struct span revision_key = fake_arg(command, 4), id = fake_arg(command, 6);
+    struct span revision_key = fake_arg(command, 4), id = fake_arg(command, 6), none = {0};
+    if (fake_lost(fake, command, kick ? 7 : 8))
+        return fake_make(fake, REPLY_ERROR, 0, span_text("LOST"));
     struct fake_bytes name = fake_field(fake_arg(command, 3), id);
     struct fake_bytes end = fake_field(fake_arg(command, 5), id);
     const struct fake_entry *there = fake_find(fake, fake_span(name));
-    struct span packed = !kick           ? fake_arg(command, 7)
-                         : there != NULL ? fake_span(there->value)
-                                         : (struct span){0};
-    int64_t wanted = strtoll((const char *)fake_arg(command, kick ? 8 : 9).at, NULL, 10);
-    int64_t not_before = fake_number(fake, fake_span(end)), revision = 0;
-    uint8_t record[4096 + 22];
-    size_t len = packed.len;
-    assert_true(len <= 4096);
-    if (len > 0 || (there != NULL && !kick)) {
+    const struct fake_entry *known = fake_find(fake, fake_span(end));
+    long long not_before = 0, wanted = strtoll(fake_text(command, kick ? 8 : 9), NULL, 10);
+    size_t cut = 0;
+    if (known != NULL)
+        assert_int_equal(sscanf((const char *)known->value.at, "%lld %zu", &not_before, &cut), 2);
+    not_before = wanted > not_before ? wanted : not_before;
+    struct fake_bytes packed = fake_copy(!kick           ? fake_arg(command, 7)
+                                         : there != NULL ? fake_span(there->value)
+                                                         : none);
+    if (kick && there != NULL)
+        packed.len -= cut < packed.len ? cut : packed.len;
+    int64_t revision = 0;
+    if (there != NULL || packed.len > 0) {
         revision = fake_number(fake, revision_key) + 1;
         fake_set_number(fake, revision_key, revision);
+        if (kick || packed.len > 0)
+            fake_write_site(fake, command, id, fake_span(packed), not_before, revision);
+        else
+            fake_remove(fake, fake_span(name));
     }
-    if (len > 0) {
-        not_before = wanted > not_before ? wanted : not_before;
-        fake_set_number(fake, fake_span(end), not_before);
-        memcpy(record, packed.at, len);
-        len += fake_varint(record + len, 56, (uint64_t)not_before);
-        len += fake_varint(record + len, 40, (uint64_t)revision);
-        fake_set(fake, fake_span(name), span_of(record, len));
-    } else if (revision > 0) {
-        fake_remove(fake, fake_span(name));
-    }
+    free(packed.at);
     free(name.at);
     free(end.at);
-    return revision;
+    return fake_make(fake, REPLY_INTEGER, revision, none);
+}
+
+static inline const struct reply *fake_sites_restore(struct fake_redis *fake,
+                                                     const struct fake_command *command)
+{
+    struct span none = {0};
+    if (!fake_lost(fake, command, 6))
+        return fake_make(fake, REPLY_INTEGER, 0, none);
+    for (size_t i = 8; i + 3 < command->count; i += 4)
+        fake_write_site(fake, command, fake_arg(command, i), fake_arg(command, i + 1),
+                        strtoll(fake_text(command, i + 2), NULL, 10),
+                        strtoll(fake_text(command, i + 3), NULL, 10));
+    if (fake_is(fake_arg(command, 7), "1"))
+        fake_set(fake, fake_arg(command, 4), fake_arg(command, 6));
+    return fake_make(fake, REPLY_INTEGER, 1, none);
 }
 
 static inline const struct reply *fake_call(struct fake_redis *fake,
@@ -340,7 +392,9 @@ static inline const struct reply *fake_call(struct fake_redis *fake,
         return NULL;
     }
     if (fake_is(function, "lahar_site") || fake_is(function, "lahar_site_kick"))
-        return fake_make(fake, REPLY_INTEGER, fake_site(fake, command), none);
+        return fake_site(fake, command);
+    if (fake_is(function, "lahar_sites_restore"))
+        return fake_sites_restore(fake, command);
     fail_msg("the fake does not know %.*s", (int)function.len, (const char *)function.at);
     return NULL;
 }
@@ -375,14 +429,13 @@ static inline const struct reply *fake_carry_out(struct fake_redis *fake,
 {
     struct span verb = fake_arg(command, 0), none = {0};
     struct span key = command->count > 1 ? fake_arg(command, 1) : none;
-    const struct reply *ok = fake_make(fake, REPLY_STATUS, 0, span_text("OK"));
     size_t ending = fake->failing_key != NULL ? strlen(fake->failing_key) : 0;
     bool fails = ending > 0 && key.len >= ending &&
                  memcmp(key.at + key.len - ending, fake->failing_key, ending) == 0;
     if (fake->failing || fails)
         return fake_make(fake, REPLY_ERROR, 0, span_text("OOM as told"));
     if (fake_is(verb, "FUNCTION"))
-        return ok;
+        return fake_make(fake, REPLY_STATUS, 0, span_text("OK"));
     if (fake_is(verb, "CONFIG")) {
         list[(*listed)++] = fake_make(fake, REPLY_BULK, 0, fake_arg(command, 2));
         list[(*listed)++] = fake_make(fake, REPLY_BULK, 0, span_text("512"));
@@ -393,7 +446,7 @@ static inline const struct reply *fake_carry_out(struct fake_redis *fake,
     if (fake_is(verb, "SET")) {
         if (command->count < 4 || fake_find(fake, key) == NULL)
             fake_set(fake, key, fake_arg(command, 2));
-        return ok;
+        return fake_make(fake, REPLY_STATUS, 0, span_text("OK"));
     }
     if (fake_is(verb, "GET") || fake_is(verb, "HGET")) {
         struct fake_bytes name =
@@ -428,7 +481,7 @@ static inline const struct reply *fake_carry_out(struct fake_redis *fake,
     }
     if (fake_is(verb, "RENAME")) {
         fake_rename(fake, key, fake_arg(command, 2), true);
-        return ok;
+        return fake_make(fake, REPLY_STATUS, 0, span_text("OK"));
     }
     fail_msg("the fake does not know %.*s", (int)verb.len, (const char *)verb.at);
     return NULL;
@@ -439,9 +492,8 @@ static inline bool fake_redis_command(struct fake_redis *fake, const struct span
 {
     if (!fake->up)
         return false;
-    struct fake_command *command = malloc(sizeof *command);
+    struct fake_command *command = malloc(sizeof *command + count * sizeof command->args[0]);
     assert_non_null(command);
-    assert_true(count <= sizeof command->args / sizeof command->args[0]);
     for (size_t i = 0; i < count; i++)
         command->args[i] = fake_copy(args[i]);
     command->count = count;

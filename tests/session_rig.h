@@ -184,14 +184,26 @@ static inline uint64_t rig_count(const struct rig *rig, size_t metric)
     return metrics_get(&rig->metrics, metric);
 }
 
-/* Moves time on in steps of 100 ms, ticking. */
-static inline void rig_pass(struct rig *rig, uint64_t ms)
+/* Moves time on in steps, ticking. */
+static inline void rig_pass_in_steps(struct rig *rig, uint64_t ms, uint64_t step_ms)
 {
     for (uint64_t end = rig->now_ms + ms; rig->now_ms < end;) {
-        rig->now_ms = rig->now_ms + 100 < end ? rig->now_ms + 100 : end;
+        rig->now_ms = rig->now_ms + step_ms < end ? rig->now_ms + step_ms : end;
         session_time(rig->table, rig->now_ms, rig->now_ms + 5);
         session_tick(rig->table);
     }
+}
+
+/* As often as a worker ticks. */
+static inline void rig_pass(struct rig *rig, uint64_t ms)
+{
+    rig_pass_in_steps(rig, ms, 100);
+}
+
+/* As when the worker was kept waiting: few ticks for a long time, which is soon done. */
+static inline void rig_pass_quickly(struct rig *rig, uint64_t ms)
+{
+    rig_pass_in_steps(rig, ms, ms <= 400 ? 100 : ms / 4);
 }
 
 /* Both ledgers, in flight by walking. */

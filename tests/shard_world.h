@@ -115,15 +115,26 @@ static inline void world_turn(struct world *world)
     shard_turn_end(world->shard);
 }
 
-/* Time passes, tick by tick. */
-static inline void world_pass(struct world *world, uint32_t ms)
+static inline void world_pass_in_steps(struct world *world, uint32_t ms, uint32_t step_ms)
 {
-    for (uint32_t passed = 0; passed < ms; passed += 100) {
-        world->now_ms += 100;
+    for (uint32_t passed = 0; passed < ms; passed += step_ms) {
+        world->now_ms += step_ms;
         world_set_time(world);
         shard_tick(world->shard);
         world_turn(world);
     }
+}
+
+/* Time passes, tick by tick. */
+static inline void world_pass(struct world *world, uint32_t ms)
+{
+    world_pass_in_steps(world, ms, 100);
+}
+
+/* As when the shard was kept waiting: few ticks for a long time, which is soon done. */
+static inline void world_pass_quickly(struct world *world, uint32_t ms)
+{
+    world_pass_in_steps(world, ms, ms <= 400 ? 100 : ms / 4);
 }
 
 static inline struct shard_options world_options(void)
@@ -172,8 +183,8 @@ static inline void world_redis_down(struct world *world)
     shard_redis_down(world->shard);
 }
 
-/* A new process in the place of the old: what it had in memory is gone. */
-static inline void world_begin(struct world *world, uint64_t incarnation)
+/* With the metrics that it has. */
+static inline void world_start(struct world *world, uint64_t incarnation)
 {
     const struct shard_actions actions = {.send = world_send,
                                           .command = world_command,
@@ -181,16 +192,21 @@ static inline void world_begin(struct world *world, uint64_t incarnation)
                                           .map_epoch = world_map_epoch,
                                           .renew = world_renew};
     world->options.control.incarnation = incarnation;
-    world->registry = metrics_registry_new(router_metrics_table(), ROUTER_METRICS);
-    world->metrics = metrics_registry_worker(world->registry, "r1/0");
     world->shard = shard_new(&world->options, &actions, world, world->metrics);
     world_set_time(world);
 }
 
-static inline void world_end(struct world *world)
+/* A new process in the place of the old: what it had in memory is gone. */
+static inline void world_begin(struct world *world, uint64_t incarnation)
+{
+    world->registry = metrics_registry_new(router_metrics_table(), ROUTER_METRICS);
+    world->metrics = metrics_registry_worker(world->registry, "r1/0");
+    world_start(world, incarnation);
+}
+
+static inline void world_stop(struct world *world)
 {
     shard_free(world->shard);
-    metrics_registry_free(world->registry);
     world->redis.up = false;
     /* Replies to nobody. */
     struct fake_redis *redis = &world->redis;
@@ -201,6 +217,12 @@ static inline void world_end(struct world *world)
     }
     redis->queued = 0;
     memset(world->up, 0, sizeof world->up);
+}
+
+static inline void world_end(struct world *world)
+{
+    world_stop(world);
+    metrics_registry_free(world->registry);
 }
 
 static inline bool world_ready(const struct world *world)
