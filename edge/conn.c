@@ -17,8 +17,9 @@
 /* And one for so many who wait: so a hundred thousand are gone within some 2,000 turns. */
 #define CLOSES_SHARE 256u
 #define SHOW_MS 500u
-/* So much of a message that has come in part anybody may leave with us. */
-#define KEPT_SMALL 1024u
+/* Those who leave too much of messages in part are sought among all conns: this part of the limit
+ * is made free at once, so that it is not to be done in each turn. */
+#define HALVES_SHARE 8u
 
 struct conn *conn_find(const struct conn_table *table, struct conn_id id)
 {
@@ -76,11 +77,19 @@ void conn_watch(struct conn_table *table, struct conn *conn)
     rewatch(table, conn);
 }
 
+static void forget_half(struct conn_table *table, struct conn *conn)
+{
+    table->in_bytes -= conn->opened ? buf_len(&conn->in) : 0;
+    buf_free(&conn->in);
+}
+
 void conn_begin_close(struct conn_table *table, struct conn *conn, enum end_reason reason)
 {
     assert(!conn_ended(conn));
     conn->state = CONN_CLOSED;
     conn->reason = (uint8_t)reason;
+    /* In a crowd its end may be some turns away. */
+    forget_half(table, conn);
     conn_touch(table, conn);
 }
 
@@ -103,8 +112,7 @@ void conn_close(struct conn_table *table, struct conn_id id, enum end_reason rea
 void conn_release(struct conn_table *table, struct conn *conn)
 {
     wheel_cancel(table->wheel, &conn->deadline);
-    table->in_bytes -= conn->opened ? buf_len(&conn->in) : 0;
-    buf_free(&conn->in);
+    forget_half(table, conn);
     flush_forget(table, conn);
     if (conn->ws != POOL_NONE)
         pool_give(&table->websocks, conn->ws);
@@ -152,6 +160,39 @@ static uint32_t close_waiting(struct conn_table *table)
     return closes;
 }
 
+/* The greatest power of two such that halves as long as it or longer have `bytes` together. */
+static uint32_t halves_over(const struct conn_table *table, uint64_t bytes)
+{
+    uint64_t by_bit[32] = {0};
+    for (uint32_t slot = 0; slot < table->conns.used_high; slot++) {
+        const struct conn *conn = conn_at(table, slot);
+        uint32_t len = buf_len(&conn->in);
+        if (conn->state == CONN_OPEN && len > 0)
+            by_bit[31 - __builtin_clz(len)] += len;
+    }
+    uint32_t bit = 31;
+    for (uint64_t sum = by_bit[bit]; sum < bytes && bit > 0; sum += by_bit[bit])
+        bit--;
+    return 1u << bit;
+}
+
+/* Whoever comes last would otherwise pay for those who hold the most. */
+static void shed_halves(struct conn_table *table)
+{
+    uint64_t limit = table->options.in_bytes_total;
+    if (limit == 0 || table->in_bytes <= limit)
+        return;
+    uint64_t enough = limit - limit / HALVES_SHARE;
+    uint32_t least = halves_over(table, table->in_bytes - enough);
+    for (uint32_t slot = 0; slot < table->conns.used_high && table->in_bytes > enough; slot++) {
+        struct conn *conn = conn_at(table, slot);
+        if (conn->state != CONN_OPEN || buf_len(&conn->in) < least)
+            continue;
+        conn_begin_close(table, conn, END_BUSY);
+        metrics_add(table->metrics, EDGE_METRIC_LIMIT_REJECTED(LIMIT_IN_BYTES_TOTAL), 1);
+    }
+}
+
 static void on_turn_end(void *ctx)
 {
     struct conn_table *table = ctx;
@@ -174,6 +215,7 @@ static void on_turn_end(void *ctx)
             closes -= closes > 0;
         }
         flush_shed(table);
+        shed_halves(table);
     } while (i < touched->count);
     touched->count = 0;
     if (table->leaving.count > 0)
@@ -183,18 +225,6 @@ static void on_turn_end(void *ctx)
 }
 
 /* ---- reading ---- */
-
-/* `before`: what was kept of it until now. */
-static void count_kept(struct conn_table *table, struct conn *conn, size_t before)
-{
-    size_t now = buf_len(&conn->in);
-    uint64_t limit = table->options.in_bytes_total;
-    table->in_bytes += now - before;
-    if (limit == 0 || table->in_bytes <= limit || now <= KEPT_SMALL)
-        return;
-    metrics_add(table->metrics, EDGE_METRIC_LIMIT_REJECTED(LIMIT_IN_BYTES_TOTAL), 1);
-    conn_begin_close(table, conn, END_BUSY);
-}
 
 /* Offers what was left over and the `got` bytes that follow it in table->bytes, and keeps what is
  * not used. */
@@ -212,7 +242,7 @@ static void offer(struct conn_table *table, struct conn *conn, size_t left, size
     if (used > 0)
         buf_free(&conn->in);
     buf_append(&conn->in, span_after(all, used > 0 ? used : left));
-    count_kept(table, conn, left);
+    table->in_bytes += buf_len(&conn->in) - left;
 }
 
 /* ---- WebSocket ---- */
@@ -316,7 +346,7 @@ void conn_take_raw(struct conn_table *table, struct conn *conn, uint8_t *at, siz
     size_t before = buf_len(&conn->in);
     keep(conn, ws, span_of(clear.at, clear.len), clear.at == at ? clear_len : 0,
          span_of(raw, raw_len));
-    count_kept(table, conn, before);
+    table->in_bytes += buf_len(&conn->in) - before;
 }
 
 /* `left` bytes that were kept and `got` new ones lie in table->bytes. */

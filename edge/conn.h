@@ -11,8 +11,8 @@
  * array.
  *
  * Reading goes through one buffer a table; only what on_bytes leaves over is kept with the conn.
- * While that is more than in_bytes_total for all conns together, who leaves over more than 1 KiB is
- * closed as BUSY.
+ * If that is more than in_bytes_total for all conns together at the end of a turn, those that left
+ * over the most (up to a factor of two) are closed as BUSY until an eighth of it is free.
  * Writing: conn_send queues, the end of the turn writes once per touched conn. A conn whose queue
  * would pass out_bytes_max, or whose peer takes nothing of it for progress_ms, is closed as
  * SLOW_READER; so are those with the longest queues (up to a factor of two) at the end of a turn

@@ -81,7 +81,7 @@ static const struct conf_key keys[] = {
      "queues are closed as slow readers. 0: no limit."},
     {"limits.in_bytes_total", CONF_SIZE, "256MiB", 0, 1024 * GIB,
      "What may lie in each worker of messages that have come in part, of all clients together; "
-     "beyond it who sends such a one of more than 1 KiB is told BUSY. 0: no limit."},
+     "beyond it those who have left the most of one are closed (BUSY). 0: no limit."},
     {"limits.sndbuf", CONF_SIZE, "0", 0, 64 * MIB,
      "Socket buffer for sending to a client, SO_SNDBUF. 0: the kernel's own choice."},
     {"limits.progress_ms", CONF_NUMBER, "10000", 100, 600000,

@@ -145,39 +145,88 @@ static uint64_t halves_refused(struct world *world)
     return count(world, EDGE_METRIC_LIMIT_REJECTED(LIMIT_IN_BYTES_TOTAL));
 }
 
-/* Of TCP and of WebSocket: half of a long message each, until it is more than all may leave. */
-static void halves_of_messages_have_a_limit_together(void **state)
+/* Of TCP and of WebSocket. Who comes last does not pay for who has left the most, nor does who has
+ * left little. */
+static void those_who_leave_the_most_of_halves_go(void **state)
 {
     struct world *world = *state;
-    enum { EACH = 50000 };
-    uint8_t *half = random_bytes(EACH), byte[1500] = {0};
+    enum { LONG = 45000, SHORT = 2000 };
+    uint8_t *half = random_bytes(LONG);
     world->mode = KEEP;
-    int first = dial_open(world), second = ws_dial(world);
-    say_half(first, half, EACH);
-    ws_say(second, 0x02, half, EACH - 100); /* a fragment */
+    int first = dial_open(world);
+    struct reader tcp = {first, world->last};
+    int second = ws_dial(world);
+    struct reader ws = {second, world->last};
+    say_half(first, half, LONG);
+    ws_say(second, 0x02, half, LONG); /* a fragment */
     turns(world, 20);
     assert_int_equal(halves_refused(world), 0);
-    /* Who has little is left alone, the next one who has much is not. */
-    int small = dial_open(world), third = dial_open(world);
-    say_half(small, byte, 500);
-    turns(world, 20);
-    assert_int_equal(world->closed, 0);
-    say_half(third, byte, sizeof byte);
+    struct reader shorts[8];
+    for (int i = 0; i < 8; i++) {
+        shorts[i].fd = dial_open(world);
+        shorts[i].id = world->last;
+        say_half(shorts[i].fd, half, SHORT);
+    }
     AWAIT(world, world->closed == 1);
     assert_int_equal(world->last_reason, END_BUSY);
-    assert_int_equal(halves_refused(world), 1);
-    /* What has gone is no longer counted. */
-    close(first);
-    AWAIT(world, world->closed == 2);
-    int fourth = dial_open(world);
-    say_half(fourth, half, EACH - 2000);
     turns(world, 20);
-    assert_int_equal(world->closed, 2);
+    /* One was enough. */
     assert_int_equal(halves_refused(world), 1);
+    assert_int_equal(world->closed, 1);
+    assert_int_equal(is_open(world, &tcp) + is_open(world, &ws), 1);
+    for (int i = 0; i < 8; i++) {
+        assert_true(is_open(world, &shorts[i]));
+        close(shorts[i].fd);
+    }
+    close(first);
     close(second);
-    close(small);
-    close(third);
-    close(fourth);
+    free(half);
+}
+
+/* Halves that are all short count like any other. */
+static void short_halves_have_the_same_limit(void **state)
+{
+    struct world *world = *state;
+    enum { CLIENTS = 50, EACH = IN_TOTAL / CLIENTS };
+    uint8_t *half = random_bytes(EACH + 1);
+    int fds[CLIENTS];
+    world->mode = KEEP;
+    for (int i = 0; i < CLIENTS; i++) {
+        fds[i] = dial_open(world);
+        say_half(fds[i], half, EACH);
+    }
+    turns(world, 20);
+    assert_int_equal(world->closed, 0);
+    say_half(fds[0], half, 1);
+    AWAIT(world, world->closed > 0);
+    turns(world, 20);
+    /* An eighth of the room is free again, and no more than that. */
+    assert_int_equal(world->closed, CLIENTS / 8 + 1);
+    assert_int_equal(halves_refused(world), world->closed);
+    for (int i = 0; i < CLIENTS; i++)
+        close(fds[i]);
+    free(half);
+}
+
+/* The next message may be as long as what has gone. */
+static void halves_of_those_who_have_gone_are_not_counted(void **state)
+{
+    struct world *world = *state;
+    enum { EACH = 60000 };
+    uint8_t *half = random_bytes(EACH);
+    world->mode = KEEP;
+    for (uint32_t round = 1; round <= 5; round++) {
+        int fd = round & 1 ? dial_open(world) : ws_dial(world);
+        if (round & 1)
+            say_half(fd, half, EACH);
+        else
+            ws_say(fd, 0x02, half, EACH);
+        turns(world, 20);
+        assert_int_equal(world->closed, round - 1);
+        close(fd);
+        AWAIT(world, world->closed == round);
+    }
+    assert_int_equal(halves_refused(world), 0);
     free(half);
 }
 
@@ -186,7 +235,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(the_longest_queues_go_when_all_together_are_too_long, set_up),
         TEST(who_reads_again_is_not_remembered_as_slow, set_up),
-        TEST(halves_of_messages_have_a_limit_together, set_up),
+        TEST(those_who_leave_the_most_of_halves_go, set_up),
+        TEST(short_halves_have_the_same_limit, set_up),
+        TEST(halves_of_those_who_have_gone_are_not_counted, set_up),
         TEST(a_slow_websocket_goes_as_any_other, set_up),
     };
     return cmocka_run_group_tests_name("flush", tests, NULL, NULL);
