@@ -107,22 +107,24 @@ static void list_sites(struct admin *admin, uint32_t peer, uint64_t req)
     Lahar__Link__V1__Site *sites[REPLY_SITES_MAX];
     uint32_t cursor = 0;
     size_t bytes = 0;
-    struct span packed;
+    struct sitebook_site one;
     said.req = req;
     said.sites = sites;
     arena_reset(admin->arena);
-    while (sitebook_walk(admin->book, &cursor, &packed)) {
-        if (said.n_sites == REPLY_SITES_MAX || bytes + packed.len > REPLY_BYTES_MAX) {
+    while (sitebook_walk(admin->book, &cursor, &one)) {
+        if (one.packed.len == 0)
+            continue;
+        if (said.n_sites == REPLY_SITES_MAX || bytes + one.packed.len > REPLY_BYTES_MAX) {
             reply(admin, peer, &said);
             arena_reset(admin->arena);
             said.n_sites = bytes = 0;
         }
         Lahar__Link__V1__Site *site =
-            unpack_message(&lahar__link__v1__site__descriptor, admin->arena, packed);
+            unpack_message(&lahar__link__v1__site__descriptor, admin->arena, one.packed);
         if (site == NULL)
             continue;
         sites[said.n_sites++] = site;
-        bytes += packed.len;
+        bytes += one.packed.len;
     }
     said.last = true;
     reply(admin, peer, &said);

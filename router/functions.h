@@ -16,15 +16,15 @@
  *         the GID of a user, made now if there is none. FENCED if the fence has another epoch
  *     lahar_site (sites, revision, ends) id, packed, floor, not_before
  *         writes a Site (without either) with the next revision and its not_before, or the one it
- *         had if that is later; packed empty: removes it. The revision; 0 if there was nothing to
- *         remove; LOST if the revision is below floor, so data were lost
- *     lahar_site_kick (sites, revision, ends) id, floor, not_before
- *         raises the not_before of what is there. The same answers
+ *         had if that is later; packed empty: removes all but that. The revision; 0 if there was
+ * nothing to remove; LOST if the revision is below floor, so data were lost lahar_site_kick (sites,
+ * revision, ends) id, floor, not_before raises the not_before of what is there. The same answers
  *     lahar_sites (sites, revision)
  *         all ids and Sites, then the revision
  *     lahar_sites_restore (sites, revision, ends) floor, last, and of each id, packed, not_before,
  *     revision
- *         writes them if the revision is below floor, and then floor as the revision if last is 1
+ *         writes them if the revision is below floor, and then, if last is 1, a revision 1000 above
+ *         floor, so that those who knew more notice it, too
  *     lahar_put (hash, fence) epoch, field, value
  *         writes a field; value empty: removes it. FENCED if the fence has another epoch
  *     lahar_swap (key) found, wanted

@@ -74,22 +74,6 @@ static void push_site(struct shard *shard, struct edge *edge, struct span packed
         edge->sites_told = revision;
 }
 
-void push_sites(struct shard *shard, struct edge *edge)
-{
-    uint32_t cursor = 0;
-    struct span packed;
-    edge->sites_told = 0;
-    edge->sites_behind = 0;
-    edge->sites_pushed_ms = shard->now_ms;
-    while (sitebook_walk(shard->sitebook, &cursor, &packed)) {
-        arena_reset(shard->arena);
-        const Lahar__Link__V1__Site *site =
-            unpack_message(&lahar__link__v1__site__descriptor, shard->arena, packed);
-        if (site != NULL)
-            push_site(shard, edge, packed, site->revision);
-    }
-}
-
 static void push_gone(struct shard *shard, struct edge *edge, struct span id, uint64_t revision)
 {
     Lahar__Link__V1__SiteGone gone = LAHAR__LINK__V1__SITE_GONE__INIT;
@@ -101,6 +85,21 @@ static void push_gone(struct shard *shard, struct edge *edge, struct span id, ui
     push_frame(shard, edge->peer, &frame);
     if (revision > edge->sites_told)
         edge->sites_told = revision;
+}
+
+void push_sites(struct shard *shard, struct edge *edge)
+{
+    uint32_t cursor = 0;
+    struct sitebook_site site;
+    edge->sites_told = 0;
+    edge->sites_behind = 0;
+    edge->sites_pushed_ms = shard->now_ms;
+    while (sitebook_walk(shard->sitebook, &cursor, &site)) {
+        if (site.packed.len > 0)
+            push_site(shard, edge, site.packed, site.revision);
+        else /* it may have been away when that happened */
+            push_gone(shard, edge, site.id, site.revision);
+    }
 }
 
 void push_site_to_all(struct shard *shard, struct span id, struct span packed, uint64_t revision)

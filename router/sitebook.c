@@ -28,6 +28,7 @@ struct entry {
     size_t packed_len;
     uint64_t revision;
     uint32_t seen; /* the reading in which it was last found */
+    bool removed;
     uint8_t id_len;
     uint8_t id[ID_MAX];
 };
@@ -118,7 +119,8 @@ static struct entry *add(struct sitebook *book, struct span id)
     return entry;
 }
 
-static void take_site(struct sitebook *book, struct span id, struct span packed, uint64_t revision)
+static void take_site(struct sitebook *book, struct span id, struct span packed, uint64_t revision,
+                      bool removed)
 {
     struct entry *entry = find(book, id);
     if (entry != NULL) {
@@ -134,8 +136,9 @@ static void take_site(struct sitebook *book, struct span id, struct span packed,
     memcpy(entry->packed, packed.at, packed.len);
     entry->packed_len = packed.len;
     entry->revision = revision;
+    entry->removed = removed;
     entry->seen = book->reads;
-    book->actions.changed(book->ctx, id, packed, revision);
+    book->actions.changed(book->ctx, id, removed ? (struct span){0} : packed, revision);
 }
 
 static void drop_site(struct sitebook *book, struct entry *entry, uint64_t revision)
@@ -184,10 +187,11 @@ static void take_all(struct sitebook *book, const struct reply *reply, uint64_t 
     for (size_t i = 0; i + 1 < reply->len; i += 2) {
         struct span id = reply->at[i]->text, packed = reply->at[i + 1]->text;
         const Lahar__Link__V1__Site *site = unpack_site(book, packed);
-        if (!id_valid(id) || site == NULL || !span_equal(unpack_span(site->id), id))
+        bool removed = site != NULL && site->id.len == 0 && site->n_keys == 0;
+        if (!id_valid(id) || site == NULL || !(removed || span_equal(unpack_span(site->id), id)))
             log_error("site_unreadable", LOG_SPAN("site", id));
         else
-            take_site(book, id, packed, site->revision);
+            take_site(book, id, packed, site->revision, removed);
     }
     for (uint32_t i = 0; i < book->entries_used; i++) {
         struct entry *entry = &book->entries[i];
@@ -216,7 +220,7 @@ static uint8_t *pack_base(const Lahar__Link__V1__Site *site, size_t *len)
     Lahar__Link__V1__Site base = *site;
     base.revision = base.not_before = 0;
     *len = lahar__link__v1__site__get_packed_size(&base);
-    uint8_t *packed = malloc(*len);
+    uint8_t *packed = malloc(*len + 1); /* of a removed site there are none */
     assert(packed != NULL);
     lahar__link__v1__site__pack(&base, packed);
     return packed;
@@ -455,16 +459,20 @@ uint64_t sitebook_revision(const struct sitebook *book)
 struct span sitebook_find(const struct sitebook *book, struct span id)
 {
     const struct entry *entry = id_valid(id) ? find(book, id) : NULL;
-    return entry == NULL ? (struct span){0} : span_of(entry->packed, entry->packed_len);
+    return entry == NULL || entry->removed ? (struct span){0}
+                                           : span_of(entry->packed, entry->packed_len);
 }
 
-bool sitebook_walk(const struct sitebook *book, uint32_t *cursor, struct span *packed)
+bool sitebook_walk(const struct sitebook *book, uint32_t *cursor, struct sitebook_site *site)
 {
     while (*cursor < book->entries_used) {
         const struct entry *entry = &book->entries[(*cursor)++];
         if (entry->packed == NULL)
             continue;
-        *packed = span_of(entry->packed, entry->packed_len);
+        *site = (struct sitebook_site){span_of(entry->id, entry->id_len),
+                                       span_of(entry->packed, entry->packed_len), entry->revision};
+        if (entry->removed)
+            site->packed = (struct span){0};
         return true;
     }
     return false;

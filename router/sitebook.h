@@ -1,7 +1,8 @@
 /* sitebook: the sites (tenants) as they stand in Redis, for pushing to edges. Pure: commands out,
  * replies in.
  *
- *     <prefix>sites       hash: id -> packed Site (its revision and not_before inside)
+ *     <prefix>sites       hash: id -> packed Site (its revision and not_before inside; of a removed
+ *                         one only these, so that everybody hears of it some day)
  *     <prefix>sites_rev   counts every change
  *     <prefix>sites_end   hash: id -> its not_before, also of removed sites, and how many bytes of
  *                         the record that and the revision take
@@ -54,7 +55,12 @@ bool sitebook_ready(const struct sitebook *book);
 uint64_t sitebook_revision(const struct sitebook *book);
 /* The packed Site, empty if there is none. */
 struct span sitebook_find(const struct sitebook *book, struct span id);
+struct sitebook_site {
+    struct span id, packed; /* packed is empty: it was removed */
+    uint64_t revision;
+};
 /* Walks all: start with cursor 0; false at the end. */
-MUST_CHECK bool sitebook_walk(const struct sitebook *book, uint32_t *cursor, struct span *packed);
+MUST_CHECK bool sitebook_walk(const struct sitebook *book, uint32_t *cursor,
+                              struct sitebook_site *site);
 
 #endif

@@ -59,6 +59,23 @@ static void an_edge_hears_the_map_and_all_sites_when_it_comes_up(void **state)
     assert_int_equal(hear_site(0, "game"), 0);
 }
 
+/* It may have been away when that was done. */
+static void an_edge_hears_of_removed_sites_when_it_comes_up(void **state)
+{
+    (void)state;
+    const uint8_t end[] = {40, 7}; /* of a removed site only the revision is left */
+    struct fake_bytes name = fake_field(span_text("t:sites"), span_text("old"));
+    fake_set(&world.redis, fake_span(name), span_of(end, sizeof end));
+    free(name.at);
+    fake_set_text(&world.redis, "t:sites_rev", "7");
+    world_pass(&world, 1500);
+    world_edge(&world, 0, 3, NULL, 0);
+    const Lahar__Link__V1__SiteGone *gone = TAKE(&world, 0, SITE_GONE, site_gone);
+    assert_non_null(gone);
+    assert_true(span_equal(unpack_span(gone->id), span_text("old")));
+    assert_int_equal(gone->revision, 7);
+}
+
 static void a_change_reaches_all_edges_within_two_seconds(void **state)
 {
     (void)state;
@@ -140,6 +157,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WORLD(an_edge_hears_the_map_and_all_sites_when_it_comes_up),
+        WORLD(an_edge_hears_of_removed_sites_when_it_comes_up),
         WORLD(a_change_reaches_all_edges_within_two_seconds),
         WORLD(an_edge_that_stays_behind_gets_them_again),
         WORLD(an_edge_that_asks_on_and_on_gets_them_every_two_seconds_at_most),

@@ -166,10 +166,10 @@ static void what_one_writes_the_other_hears_of(void **state)
     assert_int_equal(b.last_revision, 3);
     assert_string_equal(name_of(&b, "game", &revision), "Another name");
     assert_int_equal(revision, 3);
-    struct span packed;
+    struct sitebook_site site;
     uint32_t cursor = 0, walked = 0;
-    while (sitebook_walk(b.book, &cursor, &packed))
-        walked++;
+    while (sitebook_walk(b.book, &cursor, &site))
+        walked += site.packed.len > 0;
     assert_int_equal(walked, 2);
     close_desk(&a);
     close_desk(&b);
@@ -294,7 +294,7 @@ static void sites_that_redis_has_lost_stay_and_new_ones_count(void **state)
     assert_int_equal(one.gone, 0);
     assert_string_equal(name_of(&one, "game", &revision), "last");
     assert_int_equal(revision, 5);
-    assert_string_equal(ask(&asker, "GET t:sites_rev"), "5");
+    assert_string_equal(ask(&asker, "GET t:sites_rev"), "1005");
     /* Before anybody has noticed it, too: a change is not taken for all there is. */
     assert_null(put(&one, "social", "another"));
     poll(&one);
@@ -305,9 +305,9 @@ static void sites_that_redis_has_lost_stay_and_new_ones_count(void **state)
     assert_null(put(&other, "game", "new"));
     poll(&one);
     assert_string_equal(name_of(&one, "game", &revision), "new");
-    assert_int_equal(revision, 7);
+    assert_int_equal(revision, 2007);
     assert_string_equal(name_of(&one, "social", &revision), "another");
-    assert_int_equal(revision, 6);
+    assert_int_equal(revision, 1006);
     assert_int_equal(one.gone, 0);
     sitebook_remove(other.book, span_text("social"), 5);
     AWAIT(other.server, other.written == 3);
@@ -398,6 +398,56 @@ static void a_kick_outlives_removal_and_loss(void **state)
     close_desk(&a);
 }
 
+/* Who comes later hears of a removal, too; also when Redis has lost everything in between. */
+static void a_removal_is_remembered(void **state)
+{
+    struct sitebook_site site;
+    uint64_t revision;
+    open_desk(&a, *state);
+    poll(&a);
+    assert_null(put(&a, "game", "a name"));
+    sitebook_remove(a.book, span_text("game"), 5);
+    AWAIT(a.server, a.written == 2);
+    assert_string_equal(kick(&a, "game", 1000), "there is no such site");
+    poll(&a);
+    ask(&asker, "FLUSHALL");
+    poll(&a);
+    open_desk(&b, *state);
+    poll(&b);
+    uint32_t cursor = 0;
+    assert_true(sitebook_walk(b.book, &cursor, &site));
+    assert_true(span_equal(site.id, span_text("game")));
+    assert_int_equal(site.packed.len, 0);
+    assert_int_equal(site.revision, 2);
+    assert_false(sitebook_walk(b.book, &cursor, &site));
+    assert_int_equal(sitebook_find(b.book, span_text("game")).len, 0);
+    assert_null(put(&b, "game", "again"));
+    poll(&a);
+    assert_string_equal(name_of(&a, "game", &revision), "again");
+    close_desk(&a);
+    close_desk(&b);
+}
+
+/* One had heard of a change that the one who writes back had not. */
+static void who_knew_more_than_what_is_written_back_notices(void **state)
+{
+    uint64_t revision;
+    open_desk(&a, *state);
+    open_desk(&b, *state);
+    assert_null(put(&a, "game", "first"));
+    poll(&a);
+    poll(&b);
+    assert_null(put(&a, "game", "second"));
+    AWAIT(a.server, sitebook_revision(a.book) == 2);
+    ask(&asker, "FLUSHALL");
+    poll(&b);
+    assert_null(put(&b, "game", "third"));
+    poll(&a);
+    assert_string_equal(name_of(&a, "game", &revision), "third");
+    close_desk(&a);
+    close_desk(&b);
+}
+
 static void what_is_no_site_is_passed_over(void **state)
 {
     open_desk(&a, *state);
@@ -430,6 +480,8 @@ int main(void)
         REAL(a_kick_and_a_change_elsewhere_undo_nothing),
         REAL(kicks_do_not_make_a_record_grow),
         REAL(a_kick_outlives_removal_and_loss),
+        REAL(a_removal_is_remembered),
+        REAL(who_knew_more_than_what_is_written_back_notices),
     };
     return cmocka_run_group_tests_name("sitebook", tests, NULL, NULL);
 }
