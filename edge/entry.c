@@ -227,7 +227,8 @@ static bool may_shake(struct conn_table *table, struct conn *conn)
         indices_add(&table->waiting, conn->slot);
         conn->watched = 0;
         /* The end is told all the same, as a change once and not in each turn. */
-        loop_rewatch(table->loop, conn->stream.fd, table->source, conn_key(conn), EPOLLET);
+        loop_rewatch(table->loop, conn->stream.fd, table->source, conn_key(conn),
+                     EPOLLRDHUP | EPOLLET);
     }
     return false;
 }
@@ -306,35 +307,45 @@ static void shake_hands(struct conn_table *table, struct conn *conn)
     }
 }
 
-/* ---- the PROXY header ---- */
+/* ---- who may come in ---- */
 
-/* `from`: NULL if the balancer could not say. */
-static enum limit judge_client(struct conn_table *table, struct conn *conn,
-                               const struct sockaddr_storage *from)
+/* The address first: what one asks too much is not taken from what is for all. `from`: NULL if it
+ * is not known. */
+static enum limit let_in(struct conn_table *table, const struct sockaddr_storage *from,
+                         uint32_t layers, uint32_t *address)
 {
     struct limits *limits = table->options.limits;
+    enum limit limit = LIMIT_NONE;
     if (limits == NULL)
         return LIMIT_NONE;
     limits_time(limits, loop_now_ms(table->loop));
-    if (from != NULL) {
-        enum limit limit = limits_enter(limits, (const struct sockaddr *)from, &conn->address);
-        if (limit != LIMIT_NONE)
-            return limit;
-        conn->entered = true;
-    }
-    bool tls = acceptor_layers(table->acceptor, conn->listener) & ACCEPTOR_TLS;
-    return tls ? limits_handshake(limits) : LIMIT_NONE;
+    if (from != NULL)
+        limit = limits_enter(limits, (const struct sockaddr *)from, address);
+    if (limit == LIMIT_NONE)
+        limit = limits_accept(limits);
+    if (limit == LIMIT_NONE && layers & ACCEPTOR_TLS)
+        limit = limits_handshake(limits);
+    if (limit != LIMIT_NONE)
+        limits_leave(limits, *address);
+    return limit;
 }
 
+/* ---- the PROXY header ---- */
+
+/* `from`: NULL if the balancer could not say. */
 static void come_from(struct conn_table *table, struct conn *conn,
                       const struct sockaddr_storage *from)
 {
-    enum limit limit = judge_client(table, conn, from);
+    uint32_t address = LIMITS_NOBODY;
+    enum limit limit =
+        let_in(table, from, acceptor_layers(table->acceptor, conn->listener), &address);
     if (limit != LIMIT_NONE) {
         say_notice(table, conn, limits_end(limit));
         conn_begin_close(table, conn, limits_end(limit));
         return;
     }
+    conn->address = address;
+    conn->entered = table->options.limits != NULL;
     begin_below(table, conn);
     if (!conn_ended(conn))
         conn_watch(table, conn);
@@ -384,7 +395,6 @@ static bool may_be_proxy(const struct conn_table *table, const struct sockaddr_s
 static enum end_reason judge(struct conn_table *table, const struct acceptor_socket *socket,
                              uint32_t *address)
 {
-    struct limits *limits = table->options.limits;
     if (socket->layers & ACCEPTOR_PROXY && !may_be_proxy(table, &socket->from))
         return END_PROXY_UNLISTED;
     /* The kernel gives the lowest number that is free. */
@@ -392,21 +402,10 @@ static enum end_reason judge(struct conn_table *table, const struct acceptor_soc
         return refused(table, LIMIT_DESCRIPTORS);
     if (table->conns.in_use == table->options.conns_max)
         return refused(table, LIMIT_CONNECTIONS);
-    if (limits == NULL)
-        return END_NONE;
-    limits_time(limits, loop_now_ms(table->loop));
-    bool known = !(socket->layers & ACCEPTOR_PROXY), tls = socket->layers & ACCEPTOR_TLS;
-    enum limit limit = LIMIT_NONE;
-    if (known)
-        limit = limits_enter(limits, (const struct sockaddr *)&socket->from, address);
-    if (limit == LIMIT_NONE)
-        limit = limits_accept(limits);
-    if (limit == LIMIT_NONE && known && tls)
-        limit = limits_handshake(limits);
-    if (limit == LIMIT_NONE)
-        return END_NONE;
-    limits_leave(limits, *address);
-    return limits_end(limit);
+    if (socket->layers & ACCEPTOR_PROXY)
+        return END_NONE; /* until it is known who it is */
+    enum limit limit = let_in(table, &socket->from, socket->layers, address);
+    return limit == LIMIT_NONE ? END_NONE : limits_end(limit);
 }
 
 /* NULL: it cannot be watched. */

@@ -227,6 +227,25 @@ static void one_address_does_not_use_up_what_is_for_all(void **state)
     AWAIT(world, conn_count(world->table) == 0);
 }
 
+static void nor_does_one_behind_a_proxy(void **state)
+{
+    struct world *world = *state;
+    char header[HEADER_LEN];
+    int fds[8];
+    memcpy(header, HEADER, HEADER_LEN);
+    for (int i = 0; i < 8; i++) {
+        fds[i] = dial_proxied(world, world->tcp_proxied);
+        say_bytes(fds[i], header, HEADER_LEN);
+    }
+    AWAIT(world, count(world, EDGE_METRIC_LIMIT_REJECTED(LIMIT_ADDRESS_ACCEPTS)) >= 4 &&
+                     count(world, EDGE_METRIC_ACCEPTED) == 8);
+    turns(world, 5);
+    assert_int_equal(count(world, EDGE_METRIC_LIMIT_REJECTED(LIMIT_ACCEPTS)), 0);
+    for (int i = 0; i < 8; i++)
+        close(fds[i]);
+    AWAIT(world, conn_count(world->table) == 0);
+}
+
 static void behind_a_proxy_the_clients_address_counts_not_the_proxys(void **state)
 {
     struct world *world = *state;
@@ -314,6 +333,7 @@ int main(void)
         TEST(a_handshake_has_16_kib_and_not_one_more, set_up_tls_proxied),
         TEST(an_address_has_so_many_connections_and_not_one_more, set_up_limited),
         TEST(one_address_does_not_use_up_what_is_for_all, set_up_for_all),
+        TEST(nor_does_one_behind_a_proxy, set_up_for_all),
         TEST(a_header_that_does_not_come_is_not_awaited_for_long, set_up_hasty),
         TEST(header_and_handshake_have_one_deadline, set_up_hasty),
         TEST(behind_a_proxy_the_clients_address_counts_not_the_proxys, set_up_limited),

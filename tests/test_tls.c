@@ -499,6 +499,27 @@ static void handshakes_that_wait_come_in_turn(void **state)
         hang_up(&clients[i]);
 }
 
+/* A step of a handshake with somebody who has gone is lost. */
+static void who_leaves_while_waiting_to_shake_hands_goes_before_its_turn(void **state)
+{
+    struct world *world = *state;
+    enum { CROWD = 16 };
+    int crowd[CROWD];
+    for (int i = 0; i < CROWD; i++)
+        crowd[i] = dial_port(conn_table_port(world->table, world->tls), 0);
+    AWAIT(world, conn_count(world->table) == CROWD);
+    for (int i = 0; i < CROWD; i++)
+        assert_int_equal(send(crowd[i], "\x16", 1, MSG_NOSIGNAL), 1);
+    loop_turn(world->loop, 5); /* most begin to wait */
+    for (int i = 0; i < CROWD; i++)
+        close(crowd[i]);
+    /* Two or so a turn have their turn; 8 a turn are ended. */
+    for (int i = 0; i < 4; i++)
+        loop_turn(world->loop, 5);
+    assert_int_equal(conn_count(world->table), 0);
+    assert_int_equal(count(world, EDGE_METRIC_ENDED(END_PEER_LEFT)), CROWD);
+}
+
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN); /* for the clients of the tests: SSL_write has no MSG_NOSIGNAL */
@@ -525,6 +546,7 @@ int main(void)
         TEST(an_open_tls_conn_has_no_deadline, set_up_tls_hasty),
         TEST(many_handshakes_at_once_all_come_through, set_up_tls),
         TEST(handshakes_that_wait_come_in_turn, set_up_tls),
+        TEST(who_leaves_while_waiting_to_shake_hands_goes_before_its_turn, set_up_tls),
         TEST(a_crowd_that_is_ended_holds_nobody_up, set_up_tls_hasty),
     };
     return cmocka_run_group_tests_name("tls", tests, NULL, NULL);
