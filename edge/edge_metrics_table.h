@@ -30,8 +30,6 @@ EDGE_METRIC(OVERLOAD_LOGINS,  "lahar_edge_overload_signal", "signal=\"logins\"",
 EDGE_METRIC(OVERLOAD_CREDIT,  "lahar_edge_overload_signal", "signal=\"credit\"", GAUGE, "What makes up the overload, each 0 to 100: the worst of them counts.")
 EDGE_METRIC(OVERLOAD_SHARDS,  "lahar_edge_overload_signal", "signal=\"shards\"", GAUGE, "What makes up the overload, each 0 to 100: the worst of them counts.")
 EDGE_METRIC(OVERLOAD_CLASS,   "lahar_edge_overload_class", "", GAUGE, "What is refused for now: 0 nothing, 1 new connections, 2 logins too, 3 EPHEMERAL sends too.")
-EDGE_METRIC(ADDRESSES,        "lahar_edge_addresses", "", GAUGE, "Client addresses that are told apart now.")
-EDGE_METRIC(ADDRESSES_BEYOND, "lahar_edge_addresses_beyond_total", "", COUNTER, "Connections whose address was not told apart, because the table of addresses was full.")
 EDGE_METRIC(SESSIONS,         "lahar_edge_sessions", "", GAUGE, "Sessions bound now.")
 EDGE_METRIC(LOGINS,           "lahar_edge_logins_total", "", COUNTER, "Logins completed.")
 EDGE_METRIC(LOGINS_LATE,      "lahar_edge_logins_late_total", "", COUNTER, "Logins given up because a shard did not answer in time.")

@@ -17,6 +17,7 @@ LIMIT(ADDRESS_CONNECTIONS,  "address_connections",     "address_full", ADDRESS_F
 LIMIT(ADDRESS_ACCEPTS,      "address_accepts_per_s",   "busy",         BUSY)
 LIMIT(ADDRESS_LOGINS,       "address_logins_per_s",    "busy",         BUSY)
 LIMIT(ADDRESS_SENDS,        "address_sends_per_s",     "busy",         NONE)
+LIMIT(ADDRESSES,            "addresses",               "not_told_apart", NONE)
 LIMIT(SENDS,                "sends_per_s",             "busy",         NONE)
 LIMIT(SENDS_IN_FLIGHT,      "sends_in_flight",         "busy",         NONE)
 LIMIT(SITE_SENDS,           "site_sends_per_s",        "busy",         NONE)

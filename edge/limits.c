@@ -76,6 +76,7 @@ static void show_all(struct limits *limits)
     show(limits, LIMIT_ADDRESS_ACCEPTS, options->address_accepts.per_s);
     show(limits, LIMIT_ADDRESS_LOGINS, options->address_logins.per_s);
     show(limits, LIMIT_ADDRESS_SENDS, options->address_sends.per_s);
+    show(limits, LIMIT_ADDRESSES, options->addresses_max);
 }
 
 static void check_rate(struct bucket_rate rate)
@@ -255,7 +256,7 @@ static uint32_t address_of(struct limits *limits, const struct sockaddr *from)
         return place + 1;
     place = limits->options.addresses_max == 0 ? POOL_NONE : pool_take(&limits->addresses);
     if (place == POOL_NONE) {
-        metrics_add(limits->metrics, EDGE_METRIC_ADDRESSES_BEYOND, 1);
+        limits_refused(limits, LIMIT_ADDRESSES);
         return LIMITS_NOBODY;
     }
     struct address *address = pool_at(&limits->addresses, place);
@@ -305,7 +306,7 @@ static void end_round(struct limits *limits)
     set_current(limits, LIMIT_ADDRESS_ACCEPTS, limits->most_accepts);
     set_current(limits, LIMIT_ADDRESS_LOGINS, limits->most_logins);
     set_current(limits, LIMIT_ADDRESS_SENDS, limits->most_sends);
-    metrics_set(limits->metrics, EDGE_METRIC_ADDRESSES, limits->addresses.in_use);
+    set_current(limits, LIMIT_ADDRESSES, limits->addresses.in_use);
     limits->most_conns = limits->most_accepts = limits->most_logins = limits->most_sends = 0;
     limits->sweep_at = 0;
 }

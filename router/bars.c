@@ -28,6 +28,7 @@ struct entry {
 
 struct bars {
     struct bars_options options;
+    uint64_t beyond; /* not remembered, as there were too many */
     char prefix[KEY_SIZE];
     struct bars_actions actions;
     void *ctx;
@@ -104,8 +105,10 @@ static uint32_t find_or_add(struct bars *bars, struct name name)
     if (index != MAP_NONE)
         return index;
     index = pool_take(&bars->entries);
-    if (index == POOL_NONE)
+    if (index == POOL_NONE) {
+        bars->beyond++;
         return MAP_NONE;
+    }
     *entry_at(bars, index) =
         (struct entry){.gid = name.gid, .device = name.device, .token = BARS_NO_TOKEN};
     map_add(&bars->by_name, hash_of(name), index);
@@ -152,6 +155,11 @@ struct bar bars_find(const struct bars *bars, uint64_t gid, uint64_t device)
         found.session = bar->session > found.session ? bar->session : found.session;
     }
     return found;
+}
+
+uint64_t bars_beyond(const struct bars *bars)
+{
+    return bars->beyond;
 }
 
 uint64_t bars_count(const struct bars *bars)

@@ -69,5 +69,7 @@ struct bar bars_find(const struct bars *bars, uint64_t gid, uint64_t device);
 /* About every 100 ms. */
 void bars_tick(struct bars *bars, uint64_t wall_ms);
 uint64_t bars_count(const struct bars *bars);
+/* How many were not remembered because bars_max were. */
+uint64_t bars_beyond(const struct bars *bars);
 
 #endif

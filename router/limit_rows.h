@@ -15,5 +15,6 @@ LIMIT(STORE_QUEUE,       "presence_queue",   "dropped")
 LIMIT(CREDIT,            "link_credit",      "busy")
 LIMIT(EDGES,             "edges",            "refused")
 LIMIT(SITES_SHARED,      "sites_shared",     "not_told")
+LIMIT(KICKS,             "kicks",            "not_kept")
 // clang-format on
 #undef LIMIT

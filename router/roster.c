@@ -310,7 +310,10 @@ bool roster_has_room(struct roster *roster, uint64_t hash, uint64_t gid, uint64_
         if (!online && records[i].device != device && count > RECORDS_MAX / 2)
             roster_drop(roster, hash, &records[i]);
     }
-    return others < roster->options.devices_max;
+    bool room = others < roster->options.devices_max;
+    if (others + room > roster->most_devices)
+        roster->most_devices = others + room;
+    return room;
 }
 
 /* A ticket is good for the last session of its device, as far as that is known here, unless the
@@ -530,6 +533,13 @@ uint64_t roster_records(const struct roster *roster)
 size_t roster_bytes(const struct roster *roster)
 {
     return presence_bytes(roster->presence);
+}
+
+uint32_t roster_most_devices(struct roster *roster)
+{
+    uint32_t most = roster->most_devices;
+    roster->most_devices = 0;
+    return most;
 }
 
 struct roster_edges roster_edges(const struct roster *roster)

@@ -128,6 +128,8 @@ void roster_turn_end(struct roster *roster);
 const struct roster_counts *roster_counts(const struct roster *roster);
 const struct store_counts *roster_store_counts(const struct roster *roster);
 uint64_t roster_records(const struct roster *roster);
+/* The most devices that a user had of those who came since this was last asked. */
+uint32_t roster_most_devices(struct roster *roster);
 size_t roster_bytes(const struct roster *roster);
 
 struct roster_edges {

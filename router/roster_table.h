@@ -23,6 +23,7 @@ struct roster {
     struct presence *presence;
     struct store *store;
     struct edges *edges;
+    uint32_t most_devices; /* of a user, since it was last told */
     struct roster_counts counts;
 
     Lahar__Link__V1__SlotRun **runs; /* what Owned says */

@@ -504,6 +504,10 @@ static void show_limits(struct shard *shard)
     SHOW(STORE_QUEUE, ROSTER_QUEUE_MAX);
     SHOW(EDGES, EDGES_MAX);
     SHOW(SITES_SHARED, SHARES_SITES_MAX);
+    SHOW(KICKS, options->kicks_max);
+    SHOW(NOW_KICKS, bars_count(shard->bars));
+    SHOW(REJECTED_KICKS, bars_beyond(shard->bars));
+    SHOW(NOW_DEVICES, roster_most_devices(shard->roster));
 #undef SHOW
 }
 

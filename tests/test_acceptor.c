@@ -1,6 +1,7 @@
 /* acceptor: what becomes of new clients when descriptors run short. Behind a whole conn table. */
 #include "edge/acceptor.h"
 #include "tests/conn_world.h"
+#include "tests/limit_expect.h"
 
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -19,6 +20,7 @@ static int set_up_few_descriptors(void **state)
     int next = dup(0);
     close(next);
     world->options.fd_max = (uint32_t)next + 20;
+    world->limited = true; /* what it refuses is counted there */
     begin(world);
     *state = world;
     return 0;
@@ -39,6 +41,10 @@ static void the_last_descriptors_are_not_for_clients(void **state)
     assert_true(world->opened > 0);
     assert_true(hear(world, fds[count_open - 1], got, sizeof got) > 1);
     assert_int_equal(world->closed, 0);
+    uint32_t most = world->options.fd_max; /* the next one would have it */
+    AWAIT(world, count(world, EDGE_METRIC_LIMIT_NOW_DESCRIPTORS) + 1 >= most);
+    EXPECT_LIMIT(world->metrics, EDGE, DESCRIPTORS, count(world, EDGE_METRIC_LIMIT_NOW_DESCRIPTORS),
+                 most, 1);
     say(fds[0], "a");
     assert_int_equal(hear(world, fds[0], got, 1), 1);
 

@@ -3,6 +3,7 @@
 #include "edge/acceptor.h"
 #include "proto/client.pb-c.h"
 #include "tests/conn_world.h"
+#include "tests/limit_expect.h"
 
 static int set_up(void **state)
 {
@@ -488,6 +489,7 @@ static int set_up_small(void **state)
 {
     struct world *world = make();
     world->options.conns_max = 2;
+    world->limited = true; /* what it refuses is counted there */
     begin(world);
     *state = world;
     return 0;
@@ -511,6 +513,8 @@ static void a_full_table_turns_away_with_an_error_frame_and_keeps_the_others(voi
     assert_int_equal(world->opened, 2);
     assert_int_equal(count(world, EDGE_METRIC_CLOSED_EDGE_FULL), 1);
     assert_int_equal(world->closed, 0);
+    AWAIT(world, count(world, EDGE_METRIC_LIMIT_NOW_CONNECTIONS) == 2);
+    EXPECT_LIMIT(world->metrics, EDGE, CONNECTIONS, 2, 2, 1);
 
     say(a, "a");
     assert_int_equal(hear(world, a, got, 1), 1);

@@ -1,5 +1,6 @@
 /* flush: what may wait for all clients together, and who goes when it is more. Over real sockets.
  */
+#include "tests/limit_expect.h"
 #include "tests/ws_client.h"
 
 #define TOTAL (1024u * 1024u)
@@ -66,6 +67,10 @@ static void the_longest_queues_go_when_all_together_are_too_long(void **state)
     }
     assert_int_equal(world->closed, 0);
     assert_true(conn_queued(world->table) <= TOTAL);
+    AWAIT(world, count(world, EDGE_METRIC_LIMIT_NOW_OUT_BYTES_TOTAL) == conn_queued(world->table));
+    uint64_t queued = conn_queued(world->table);
+    EXPECT_LIMIT(world->metrics, EDGE, OUT_BYTES_TOTAL, queued, TOTAL, 0);
+    assert_true(queued > 4 * 210000);
     fill(world, &shorts[0], 60000); /* one too many, but far from the longest */
     AWAIT(world, world->closed > 0);
     assert_int_equal(world->last_reason, END_SLOW_READER);
@@ -128,7 +133,10 @@ static void a_slow_websocket_goes_as_any_other(void **state)
     }
     assert_int_equal(world->last_reason, END_SLOW_READER);
     assert_true(is_open(world, &other));
-    assert_int_equal(count(world, EDGE_METRIC_LIMIT_REJECTED(LIMIT_OUT_BYTES)), 1);
+    uint32_t left = (uint32_t)conn_queued(world->table); /* of the other */
+    AWAIT(world, count(world, EDGE_METRIC_LIMIT_NOW_OUT_BYTES) == left);
+    EXPECT_LIMIT(world->metrics, EDGE, OUT_BYTES, left, world->options.out_bytes_max, 1);
+    assert_true(left > 0);
     close(fd);
     close(other.fd);
     AWAIT(world, world->closed == 2);

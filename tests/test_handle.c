@@ -124,11 +124,13 @@ static void without_credit_an_ephemeral_is_shed_and_counted(void **state)
     uint64_t to = world_gid(0);
     (void)world_bind(&world, 0, to, 1);
     struct hot_link_send send = message(world_foreign_gid(), to, HOT_EPHEMERAL);
+    assert_int_equal(world_metric(&world, ROUTER_METRIC_LIMIT_REJECTED_CREDIT), 0);
     world.no_credit[0] = true;
     world_send_message(&world, 1, &send);
     send.send.to = world_gid(1); /* nobody */
     world_send_message(&world, 1, &send);
     assert_int_equal(world_metric(&world, ROUTER_METRIC_SENDS_SHED), 1);
+    assert_int_equal(world_metric(&world, ROUTER_METRIC_LIMIT_REJECTED_CREDIT), 1);
     assert_int_equal(world_metric(&world, ROUTER_METRIC_SENDS_SHED_OFFLINE), 1);
     the_ledgers_are_even();
 }

@@ -2,6 +2,7 @@
  * them. */
 #include "edge/edge_metrics.h"
 #include "edge/limits.h"
+#include "tests/limit_expect.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -99,7 +100,7 @@ static void as_many_connections_from_an_address_as_allowed_and_not_one_more(void
     assert_int_equal(enter_ok(world, "10.0.0.1"), first);
     assert_int_equal(enter(world, "10.0.0.1", &address), LIMIT_ADDRESS_CONNECTIONS);
     pass(world, 200);
-    assert_int_equal(current(world, LIMIT_ADDRESS_CONNECTIONS), 3);
+    EXPECT_LIMIT(world->metrics, EDGE, ADDRESS_CONNECTIONS, 3, 3, 2);
     assert_int_equal(limits_end(LIMIT_ADDRESS_CONNECTIONS), END_ADDRESS_FULL);
 }
 
@@ -135,14 +136,14 @@ static void an_address_is_forgotten_when_it_is_gone_and_its_buckets_are_full(voi
     begin(world);
     uint32_t address = enter_ok(world, "10.0.0.1");
     pass(world, 10000);
-    assert_int_equal(metrics_get(world->metrics, EDGE_METRIC_ADDRESSES), 1);
+    assert_int_equal(current(world, LIMIT_ADDRESSES), 1);
     limits_leave(world->limits, enter_ok(world, "10.0.0.1"));
     limits_leave(world->limits, address);
     pass(world, 900); /* what it did is still of account */
-    assert_int_equal(metrics_get(world->metrics, EDGE_METRIC_ADDRESSES), 1);
+    assert_int_equal(current(world, LIMIT_ADDRESSES), 1);
     assert_int_equal(current(world, LIMIT_ADDRESS_ACCEPTS), 1);
     pass(world, 300);
-    assert_int_equal(metrics_get(world->metrics, EDGE_METRIC_ADDRESSES), 0);
+    assert_int_equal(current(world, LIMIT_ADDRESSES), 0);
 }
 
 static void the_table_of_addresses_is_bounded_and_who_comes_after_is_let_in(void **state)
@@ -156,10 +157,13 @@ static void the_table_of_addresses_is_bounded_and_who_comes_after_is_let_in(void
         (void)snprintf(text, sizeof text, "10.1.%u.%u", i / 256, i % 256);
         assert_int_not_equal(enter_ok(world, text), LIMITS_NOBODY);
     }
+    assert_int_equal(rejected(world, LIMIT_ADDRESSES), 0);
     assert_int_equal(enter_ok(world, "10.2.0.0"), LIMITS_NOBODY);
     assert_int_equal(enter_ok(world, "10.2.0.0"), LIMITS_NOBODY);
-    assert_int_equal(metrics_get(world->metrics, EDGE_METRIC_ADDRESSES_BEYOND), 2);
+    assert_int_equal(rejected(world, LIMIT_ADDRESSES), 2);
     assert_int_equal(enter(world, "10.1.0.7", &address), LIMIT_ADDRESS_CONNECTIONS);
+    pass(world, 2000);
+    EXPECT_LIMIT(world->metrics, EDGE, ADDRESSES, 1000, 1000, 2);
 }
 
 static void a_crowd_of_addresses_comes_and_goes_and_leaves_nothing(void **state)
@@ -180,7 +184,7 @@ static void a_crowd_of_addresses_comes_and_goes_and_leaves_nothing(void **state)
         for (unsigned i = 0; i < 20000; i++)
             limits_leave(world->limits, addresses[i]);
         pass(world, 5000);
-        assert_int_equal(metrics_get(world->metrics, EDGE_METRIC_ADDRESSES), 0);
+        assert_int_equal(current(world, LIMIT_ADDRESSES), 0);
     }
     free(addresses);
 }
@@ -303,6 +307,37 @@ static void without_limits_nothing_is_refused(void **state)
     }
 }
 
+/* What came in the last second; of an address, what has not grown back since. */
+static void each_rate_shows_what_was_taken_and_refused(void **state)
+{
+    struct world *world = *state;
+    const struct bucket_rate rate = {1, 25};
+    world->options.accepts = world->options.handshakes = world->options.tickets = rate;
+    world->options.address_accepts = world->options.address_logins = rate;
+    world->options.address_sends = rate;
+    world->options.logins = (struct bucket_rate){1, 50}; /* those of the address are among them */
+    begin(world);
+    pass(world, 1000);
+    uint32_t address = enter_ok(world, "10.0.0.1");
+    for (int n = 1; n < 26; n++)
+        assert_int_equal(ask(world, LIMIT_ADDRESS_ACCEPTS, 0),
+                         n < 25 ? LIMIT_NONE : LIMIT_ADDRESS_ACCEPTS);
+    static const enum limit all[] = {LIMIT_ADDRESS_LOGINS, LIMIT_ADDRESS_SENDS, LIMIT_ACCEPTS,
+                                     LIMIT_HANDSHAKES,     LIMIT_LOGINS,        LIMIT_TICKETS};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        for (int n = 0; n < 26; n++)
+            assert_int_equal(ask(world, all[i], i < 2 ? address : LIMITS_NOBODY),
+                             n < 25 ? LIMIT_NONE : all[i]);
+    pass(world, 1000);
+    EXPECT_LIMIT(world->metrics, EDGE, ACCEPTS, 25, 1, 1);
+    EXPECT_LIMIT(world->metrics, EDGE, HANDSHAKES, 25, 1, 1);
+    EXPECT_LIMIT(world->metrics, EDGE, LOGINS, 50, 1, 1);
+    EXPECT_LIMIT(world->metrics, EDGE, TICKETS, 25, 1, 1);
+    EXPECT_LIMIT(world->metrics, EDGE, ADDRESS_ACCEPTS, 24, 1, 1);
+    EXPECT_LIMIT(world->metrics, EDGE, ADDRESS_LOGINS, 24, 1, 1);
+    EXPECT_LIMIT(world->metrics, EDGE, ADDRESS_SENDS, 24, 1, 1);
+}
+
 /* --- overload and the crowd ------------------------------------------------------------------- */
 
 static void overload_refuses_accepts_then_logins_too(void **state)
@@ -361,6 +396,7 @@ int main(void)
         TEST(the_table_of_addresses_is_bounded_and_who_comes_after_is_let_in),
         TEST(a_crowd_of_addresses_comes_and_goes_and_leaves_nothing),
         TEST(each_rate_gives_its_burst_then_its_rate),
+        TEST(each_rate_shows_what_was_taken_and_refused),
         TEST(one_address_does_not_use_up_what_another_has),
         TEST(a_turn_has_so_many_signature_checks),
         TEST(without_limits_nothing_is_refused),

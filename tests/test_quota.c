@@ -1,5 +1,6 @@
 /* quota: what a session may take: of its site's share, of its address, of its worker; each at the
  * limit and one beyond it, told to the client and counted. */
+#include "tests/limit_expect.h"
 #include "tests/session_expect.h"
 
 #include <stdlib.h>
@@ -102,7 +103,7 @@ static void a_site_has_as_many_sessions_as_its_share_and_not_one_more(void **sta
     rig_close(rig, ids[1]);
     (void)rig_login(rig, 1, RIG_GID + 9, rig_session(1, 9));
     rig_pass(rig, 1000);
-    assert_int_equal(current(LIMIT_SITE_CONNECTIONS), 3);
+    EXPECT_LIMIT(&rig->metrics, EDGE, SITE_CONNECTIONS, 3, 3, 1);
 }
 
 /* Also one that does not come to its end. */
@@ -140,7 +141,8 @@ static void a_site_logs_in_as_often_as_its_share_and_not_once_more(void **state)
     lahar__v1__server_frame__free_unpacked(frame, NULL);
     rig_close(rig, beyond);
     assert_int_equal(rejected(LIMIT_SITE_LOGINS), 1);
-    rig_pass(rig, 500);
+    rig_pass(rig, 1000);
+    EXPECT_LIMIT(&rig->metrics, EDGE, SITE_LOGINS, 3, 2, 1); /* three were wanted */
     (void)rig_login(rig, 3, RIG_GID + 3, rig_session(1, 4));
 }
 
@@ -166,6 +168,8 @@ static void a_site_sends_as_much_as_its_share_and_not_one_more(void **state)
     rig_pass(rig, 100);
     rig_send(rig, ids[0], TO, CONFIRMED, 6, 10);
     assert_null(rig_heard(rig, ids[0]));
+    rig_pass(rig, 1000);
+    EXPECT_LIMIT(&rig->metrics, EDGE, SITE_SENDS, 13, 10, 2); /* so many were wanted */
 }
 
 static void the_owner_of_the_sites_slot_is_told_once_a_second(void **state)
@@ -239,12 +243,13 @@ static void logins_wait_up_to_the_limit_and_not_one_more(void **state)
     rig_expect_error(rig, beyond, END_BUSY);
     assert_int_equal(rejected(LIMIT_LOGINS_WAITING), 1);
     rig_pass(rig, 1000);
-    assert_int_equal(current(LIMIT_LOGINS_WAITING), 3);
+    EXPECT_LIMIT(&rig->metrics, EDGE, LOGINS_WAITING, 3, 3, 1);
+    EXPECT_LIMIT(&rig->metrics, EDGE, LOGIN_MS, 3, 3000, 0);
     rig_pass(rig, 2500); /* none was answered */
     assert_int_equal(session_logging_in(rig->table), 0);
     assert_int_equal(rejected(LIMIT_LOGIN_MS), 0); /* told once a second */
     rig_pass(rig, 1000);
-    assert_int_equal(rejected(LIMIT_LOGIN_MS), 3);
+    EXPECT_LIMIT(&rig->metrics, EDGE, LOGIN_MS, 0, 3000, 3);
 }
 
 static void before_login_a_frame_has_4_kib_and_not_a_byte_more(void **state)
@@ -259,7 +264,9 @@ static void before_login_a_frame_has_4_kib_and_not_a_byte_more(void **state)
         assert_int_equal(rejected(LIMIT_HELLO_BYTES), more);
         if (more == 1)
             rig_expect_error(rig, id, END_BAD_FRAME);
+        rig_pass(rig, 1000);
     }
+    EXPECT_LIMIT(&rig->metrics, EDGE, HELLO_BYTES, 1, FRAME_HELLO_SIZE_MAX, 1);
 }
 
 static void sends_in_flight_and_of_a_device_are_counted_where_they_are_refused(void **state)
@@ -283,7 +290,40 @@ static void sends_in_flight_and_of_a_device_are_counted_where_they_are_refused(v
     rig_send(rig, id, TO, EPHEMERAL, 9, 10);
     rig_pass(rig, 1000);
     assert_int_equal(current(LIMIT_SENDS), 0); /* all is given back by now */
-    assert_int_equal(rig_count(rig, EDGE_METRIC_LIMIT(LIMIT_SENDS_IN_FLIGHT)), 4);
+    EXPECT_LIMIT(&rig->metrics, EDGE, SENDS_IN_FLIGHT, 4, 4, 2);
+}
+
+/* Half of its burst is still out a second later. */
+static void what_a_device_sends_is_shown_while_it_counts(void **state)
+{
+    (void)state;
+    struct session_options options = rig_options();
+    options.sends_per_s = 2;
+    options.sends_burst = 6;
+    begin(&options);
+    struct conn_id id = rig_login(rig, 0, RIG_GID, rig_session(1, 1));
+    for (uint32_t n = 1; n <= 6; n++)
+        rig_send(rig, id, TO, CONFIRMED, n, 10);
+    assert_null(rig_heard(rig, id));
+    rig_send(rig, id, TO, CONFIRMED, 7, 10);
+    rig_expect_nack(rig, id, NACK_BUSY, 500);
+    rig_pass(rig, 1000);
+    EXPECT_LIMIT(&rig->metrics, EDGE, SENDS, 4, 2, 1);
+}
+
+static void a_hello_has_its_time_and_not_a_tick_more(void **state)
+{
+    (void)state;
+    begin(NULL);
+    uint32_t hello_ms = rig->table->options.hello_ms;
+    struct conn_id id = rig_open(rig, 0);
+    rig_pass(rig, hello_ms - 100);
+    assert_int_equal(rig->closed[0], END_NONE);
+    EXPECT_LIMIT(&rig->metrics, EDGE, HELLO_MS, 1, hello_ms, 0);
+    rig_pass(rig, 200);
+    rig_expect_error(rig, id, END_HELLO_TIMEOUT);
+    rig_pass(rig, 1000);
+    EXPECT_LIMIT(&rig->metrics, EDGE, HELLO_MS, 0, hello_ms, 1);
 }
 
 static struct metrics metrics; /* of the worker's limits */
@@ -363,6 +403,8 @@ int main(void)
         TEST(logins_wait_up_to_the_limit_and_not_one_more),
         TEST(before_login_a_frame_has_4_kib_and_not_a_byte_more),
         TEST(sends_in_flight_and_of_a_device_are_counted_where_they_are_refused),
+        TEST(what_a_device_sends_is_shown_while_it_counts),
+        TEST(a_hello_has_its_time_and_not_a_tick_more),
         TEST(an_address_sends_as_much_as_it_may_whoever_its_sessions_are),
         TEST(ephemeral_is_shed_only_in_the_last_class_of_overload),
     };

@@ -199,6 +199,8 @@ static void without_credit_or_owner_the_sender_is_told_busy_and_ephemeral_is_she
         assert_null(rig_heard(f.rig, f.id));
         assert_int_equal(rig_count(f.rig, EDGE_METRIC_SENDS_SHED), 1);
         assert_int_equal(rig_count(f.rig, EDGE_METRIC_NACK(NACK_BUSY)), 1);
+        assert_int_equal(rig_count(f.rig, EDGE_METRIC_LIMIT_REJECTED(LIMIT_CREDIT)),
+                         away == 0 ? 2 : 0);
         assert_int_equal(session_at(f.rig->table, 0)->in_flight, 0);
         assert_true(rig_ledgers_hold(f.rig));
         rig_free(f.rig);

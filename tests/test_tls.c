@@ -1,5 +1,7 @@
 /* tls: conns over TLS carry the same bytes as clear ones, whatever OpenSSL keeps to itself, and no
  * handshake holds the others up. */
+#include "edge/conn_table.h"
+#include "tests/limit_expect.h"
 #include "tests/tls_world.h"
 
 #include <signal.h>
@@ -405,6 +407,7 @@ static int set_up_tls_hasty(void **state)
     struct world *world = *state;
     end(world);
     world->options.handshake_ms = 200;
+    world->limited = true; /* what it refuses is counted there */
     begin(world);
     return 0;
 }
@@ -417,6 +420,13 @@ static void a_handshake_that_takes_too_long_is_ended(void **state)
     hears_exactly_then_the_end(world, fd, "");
     assert_true(now_ms() - before >= 200);
     assert_int_equal(count(world, EDGE_METRIC_CLOSED_TLS_TIMEOUT), 1);
+    AWAIT(world, count(world, EDGE_METRIC_LIMIT_HANDSHAKE_MS) == 200 &&
+                     count(world, EDGE_METRIC_LIMIT_NOW_HANDSHAKE_MS) == 0);
+    int next = dial_port(conn_table_port(world->table, world->tls), 0);
+    world->table->options.handshake_ms = 60000; /* it is seen under the clock */
+    AWAIT(world, count(world, EDGE_METRIC_LIMIT_NOW_HANDSHAKE_MS) == 1);
+    EXPECT_LIMIT(world->metrics, EDGE, HANDSHAKE_MS, 1, 60000, 1);
+    close(next);
     assert_int_equal(world->opened, 0);
     assert_int_equal(world->closed, 0);
     close(fd);

@@ -6,6 +6,7 @@
 #include "edge/edge_metrics.h"
 #include "proto/frame.h"
 #include "proto/link.pb-c.h"
+#include "tests/limit_expect.h"
 
 #include <arpa/inet.h>
 #include <poll.h>
@@ -246,6 +247,27 @@ static void a_client_is_answered_over_its_socket(void **state)
     end_world(world);
 }
 
+/* The only shard is loaded as much as can be. */
+static void an_overloaded_worker_takes_nobody_new_and_shows_it(void **state)
+{
+    (void)state;
+    struct world *world = begin_world("r1/0");
+    AWAIT(world, metrics_get(world->metrics, EDGE_METRIC_SHARDS_UP) == 1);
+    int before = dial(world), fd;
+    AWAIT(world, metrics_get(world->metrics, EDGE_METRIC_CONNS) == 1);
+    link_set_load(world->link, 100);
+    AWAIT(world, metrics_get(world->metrics, EDGE_METRIC_LIMIT_NOW_OVERLOAD) == 100 &&
+                     metrics_get(world->metrics, EDGE_METRIC_OVERLOAD_CLASS) == 3);
+    fd = dial(world);
+    AWAIT(world, metrics_get(world->metrics, EDGE_METRIC_LIMIT_REJECTED_OVERLOAD) == 1);
+    EXPECT_LIMIT(world->metrics, EDGE, OVERLOAD, 100, 70, 1);
+    EXPECT_LIMIT(world->metrics, EDGE, OVERLOAD_SENDS, 100, 95, 0); /* test_quota sends */
+    assert_int_equal(metrics_get(world->metrics, EDGE_METRIC_CONNS), 1);
+    close(fd);
+    close(before);
+    end_world(world);
+}
+
 static void leaving_ends_those_who_have_not_logged_in_and_takes_nobody_new(void **state)
 {
     (void)state;
@@ -275,6 +297,7 @@ int main(void)
         cmocka_unit_test(joins_a_shard_under_its_own_name),
         cmocka_unit_test(does_not_hear_a_shard_that_is_not_the_one_of_the_list),
         cmocka_unit_test(a_client_is_answered_over_its_socket),
+        cmocka_unit_test(an_overloaded_worker_takes_nobody_new_and_shows_it),
         cmocka_unit_test(leaving_ends_those_who_have_not_logged_in_and_takes_nobody_new),
     };
     return cmocka_run_group_tests_name("worker", tests, NULL, NULL);
