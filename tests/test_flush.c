@@ -203,7 +203,8 @@ static void short_halves_have_the_same_limit(void **state)
         fds[i] = dial_open(world);
         say_half(fds[i], half, EACH);
     }
-    turns(world, 20);
+    AWAIT(world, count(world, EDGE_METRIC_LIMIT_NOW_IN_BYTES_TOTAL) == IN_TOTAL);
+    EXPECT_LIMIT(world->metrics, EDGE, IN_BYTES_TOTAL, IN_TOTAL, IN_TOTAL, 0);
     assert_int_equal(world->closed, 0);
     say_half(fds[0], half, 1);
     AWAIT(world, world->closed > 0);
@@ -211,6 +212,7 @@ static void short_halves_have_the_same_limit(void **state)
     /* An eighth of the room is free again, and no more than that. */
     assert_int_equal(world->closed, CLIENTS / 8 + 1);
     assert_int_equal(halves_refused(world), world->closed);
+    AWAIT(world, count(world, EDGE_METRIC_LIMIT_NOW_IN_BYTES_TOTAL) <= IN_TOTAL * 7 / 8);
     for (int i = 0; i < CLIENTS; i++)
         close(fds[i]);
     free(half);
