@@ -313,6 +313,8 @@ static bool on_rare(struct core *core, const Lahar__V1__ServerFrame *frame)
     case LAHAR__V1__SERVER_FRAME__FRAME_WELCOME:
         return on_welcome(core, frame->welcome);
     case LAHAR__V1__SERVER_FRAME__FRAME_GOAWAY:
+        for (size_t i = 0; i < frame->goaway->n_hints && core->actions.hint != NULL; i++)
+            core->actions.hint(core->ctx, unpack_span(frame->goaway->hints[i]));
         return on_farewell(core, frame->goaway->reason, frame->goaway->reconnect_after_ms);
     case LAHAR__V1__SERVER_FRAME__FRAME_ERROR:
         return on_farewell(core, frame->error->reason, frame->error->reconnect_after_ms);

@@ -37,6 +37,8 @@ struct core_actions {
     /* Open a connection to a server (any); core_opened or core_lost follows. */
     void (*connect)(void *ctx);
     void (*disconnect)(void *ctx);
+    /* Where to go next, as the server that leaves says; before the disconnect. May be NULL. */
+    void (*hint)(void *ctx, struct span server);
     /* Whole delimited frames; queued by the callee. */
     void (*send)(void *ctx, struct span bytes);
     /* False: so much is queued that sends should wait. core_tick when that changes. */

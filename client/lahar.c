@@ -70,6 +70,12 @@ static void do_disconnect(void *ctx)
     transport_disconnect(lahar->transport);
 }
 
+static void do_hint(void *ctx, struct span server)
+{
+    struct lahar *lahar = ctx;
+    transport_hint(lahar->transport, server);
+}
+
 static void do_send(void *ctx, struct span bytes)
 {
     struct lahar *lahar = ctx;
@@ -170,6 +176,7 @@ static struct core *make_core(struct lahar *lahar, const struct lahar_options *o
     const struct core_actions actions = {
         .connect = do_connect,
         .disconnect = do_disconnect,
+        .hint = do_hint,
         .send = do_send,
         .has_room = has_room,
         .token = ask_token,

@@ -109,7 +109,7 @@ struct lahar_result_of_send {
 struct lahar_options {
     /* "tcp://host:port", "tls://host:port", or over WebSocket "ws://host:port/path" and
      * "wss://host:port/path" (path and port may be left out); comma-separated, one is taken at
-     * random. */
+     * random. A server that leaves may name others, which are tried first then. */
     const char *servers;
     const char *device; /* 1 to 32 of [A-Za-z0-9._-]: stays the same for this installation */
     const char *client; /* name and version of your program, for the operator; may be NULL */

@@ -32,6 +32,9 @@ struct servers {
     uint32_t count;
     uint32_t at;   /* tried now, or last */
     uint32_t left; /* of this round */
+    struct server hints[SERVERS_HINTS_MAX];
+    uint32_t hint_count, next_hint;
+    const struct server *now; /* whose addresses these are */
     struct addrinfo *found, **addresses;
     uint32_t addresses_count, next_address;
 };
@@ -126,11 +129,19 @@ static void forget_addresses(struct servers *servers)
     servers->addresses_count = servers->next_address = 0;
 }
 
+static void forget_hints(struct servers *servers)
+{
+    for (uint32_t i = 0; i < servers->hint_count; i++)
+        free(servers->hints[i].path);
+    servers->hint_count = servers->next_hint = 0;
+}
+
 void servers_free(struct servers *servers)
 {
     if (servers == NULL)
         return;
     forget_addresses(servers);
+    forget_hints(servers);
     for (uint32_t i = 0; i < servers->count; i++)
         free(servers->all[i].path);
     free(servers->all);
@@ -143,6 +154,17 @@ bool servers_any_tls(const struct servers *servers)
         if (servers->all[i].scheme->tls)
             return true;
     return false;
+}
+
+void servers_hint(struct servers *servers, struct span text)
+{
+    struct server hint = {.path = NULL};
+    if (servers->hint_count == SERVERS_HINTS_MAX)
+        return;
+    if (parse_one(text, &hint) && hint.scheme->tls == servers_any_tls(servers))
+        servers->hints[servers->hint_count++] = hint;
+    else
+        free(hint.path);
 }
 
 static uint32_t below(struct servers *servers, uint32_t limit)
@@ -175,17 +197,35 @@ void servers_begin(struct servers *servers)
 {
     forget_addresses(servers);
     servers->left = servers->count;
+    if (servers->next_hint > 0)
+        forget_hints(servers); /* they had their round */
 }
 
-static bool resolve_next(struct servers *servers, const char **why)
+/* Those that are left of the hints in random order, then the list. */
+static const struct server *take_next(struct servers *servers)
 {
-    forget_addresses(servers);
+    if (servers->next_hint < servers->hint_count) {
+        struct server *hints = servers->hints;
+        uint32_t place = servers->next_hint++;
+        uint32_t other = place + below(servers, servers->hint_count - place);
+        struct server kept = hints[place];
+        hints[place] = hints[other];
+        hints[other] = kept;
+        return &hints[place];
+    }
     servers->left--;
     if (++servers->at >= servers->count) {
         shuffle(servers);
         servers->at = 0;
     }
-    const struct address *address = &servers->all[servers->at].address;
+    return &servers->all[servers->at];
+}
+
+static bool resolve_next(struct servers *servers, const char **why)
+{
+    forget_addresses(servers);
+    servers->now = take_next(servers);
+    const struct address *address = &servers->now->address;
     const struct addrinfo hints = {
         .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
     int error = getaddrinfo(address->host, address->port, &hints, &servers->found);
@@ -209,14 +249,14 @@ enum servers_step servers_next(struct servers *servers, struct servers_target *t
                                const char **why)
 {
     if (servers->next_address == servers->addresses_count) {
-        if (servers->left == 0) {
+        if (servers->left == 0 && servers->next_hint == servers->hint_count) {
             forget_addresses(servers);
             return SERVERS_END;
         }
         if (!resolve_next(servers, why))
             return SERVERS_UNKNOWN;
     }
-    const struct server *server = &servers->all[servers->at];
+    const struct server *server = servers->now;
     const struct addrinfo *address = servers->addresses[servers->next_address++];
     *target = (struct servers_target){
         .host = server->address.host,

@@ -3,6 +3,10 @@
  * A round goes through all servers, each with all its addresses in random order. Rounds follow each
  * other through one random order of the servers, so that what failed or was lost is not first again
  * before the others had their turn.
+ *
+ * Hints (of a Goaway) come before all others in the next round, and are then forgotten. They are of
+ * a server that was trusted; still none is taken that would mean TLS for those who have none set
+ * up, or no TLS for those who do.
  */
 #ifndef CLIENT_SERVERS_H
 #define CLIENT_SERVERS_H
@@ -34,6 +38,9 @@ enum servers_step {
 MUST_CHECK struct servers *servers_new(const char *text, uint64_t (*random)(void *ctx), void *ctx);
 void servers_free(struct servers *servers);
 
+#define SERVERS_HINTS_MAX 4u
+/* One more for the next round; what is no server, or too many, is passed over. */
+void servers_hint(struct servers *servers, struct span text);
 bool servers_any_tls(const struct servers *servers);
 void servers_begin(struct servers *servers);
 /* Looks at most one name up, which blocks as long as getaddrinfo does: not for numeric addresses.

@@ -479,6 +479,11 @@ uint64_t transport_due_ms(const struct transport *t)
     return is_opening(t) ? t->try_until_ms : UINT64_MAX;
 }
 
+void transport_hint(struct transport *t, struct span server)
+{
+    servers_hint(t->servers, server);
+}
+
 void transport_connect(struct transport *t)
 {
     assert(t->state == IDLE);

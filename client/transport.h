@@ -1,5 +1,4 @@
 /* transport: one connection at a time to one of the servers: TCP or TLS, and WebSocket over either.
- * OpenSSL is this file's secret.
  *
  *     IDLE --connect--> STARTING --> CONNECTING --> HANDSHAKE (TLS) --> UPGRADE (ws) --> OPEN
  *       ^                  ^ next address, next server |                    |              |
@@ -53,6 +52,8 @@ int transport_fd(const struct transport *transport);
 /* When it has something to do in any case; 0: now; UINT64_MAX: never. */
 uint64_t transport_due_ms(const struct transport *transport);
 
+/* A server for the next transport_connect (client/servers.h). */
+void transport_hint(struct transport *transport, struct span server);
 void transport_connect(struct transport *transport);
 /* Writes what the socket takes of what waits, and closes. */
 void transport_disconnect(struct transport *transport);

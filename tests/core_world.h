@@ -34,6 +34,7 @@ struct world {
     const char *gives_ticket, *begins_with_ticket; /* NULL: none */
     char ticket[300];                              /* as told last */
     uint32_t tickets_told;
+    char hints[100]; /* each with a blank behind it */
     /* What the server heard of this connection. */
     uint8_t bytes[1u << 20];
     size_t bytes_len;
@@ -48,6 +49,15 @@ struct world {
     bool reconnect_when_away, send_on_message, send_on_outcome, send_on_online;
     size_t bytes_len_in_callback;
 };
+
+static inline void do_hint(void *ctx, struct span server)
+{
+    struct world *world = ctx;
+    size_t len = strlen(world->hints);
+    assert_int_equal(world->disconnects, 0);
+    snprintf(world->hints + len, sizeof world->hints - len, "%.*s ", (int)server.len,
+             (const char *)server.at);
+}
 
 static inline void do_connect(void *ctx)
 {
@@ -164,6 +174,7 @@ static inline struct core *make_core(struct world *world)
     const struct core_actions actions = {
         .connect = do_connect,
         .disconnect = do_disconnect,
+        .hint = do_hint,
         .send = do_send,
         .has_room = has_room,
         .token = give_token,

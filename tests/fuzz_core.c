@@ -172,9 +172,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .reconnect_max_ms = 60000,
         .retry_ms = 2000,
     };
-    const struct core_actions actions = {do_connect, do_disconnect, do_send,  has_room,
-                                         give_token, next_random,   on_state, on_message,
-                                         on_outcome, NULL};
+    const struct core_actions actions = {.connect = do_connect,
+                                         .disconnect = do_disconnect,
+                                         .send = do_send,
+                                         .has_room = has_room,
+                                         .token = give_token,
+                                         .random = next_random,
+                                         .on_state = on_state,
+                                         .on_message = on_message,
+                                         .on_outcome = on_outcome};
     struct world *world = calloc(1, sizeof *world);
     assert(world != NULL);
     world->core = core_new(&options, &actions, world, 0);

@@ -138,6 +138,23 @@ static void a_good_connection_makes_the_jitter_begin_anew(void **state)
     assert_int_equal(core_due_ms(world->core), world->now);
 }
 
+static void where_the_server_says_to_go_is_handed_on(void **state)
+{
+    struct world *world = *state;
+    Lahar__V1__Goaway goaway = LAHAR__V1__GOAWAY__INIT;
+    Lahar__V1__ServerFrame frame = LAHAR__V1__SERVER_FRAME__INIT;
+    ProtobufCBinaryData hints[] = {unpack_data(span_text("tls://a:1")),
+                                   unpack_data(span_text("tls://b:2"))};
+    goaway.reason = END_EDGE_LEAVING;
+    goaway.hints = hints;
+    goaway.n_hints = 2;
+    frame.frame_case = LAHAR__V1__SERVER_FRAME__FRAME_GOAWAY;
+    frame.goaway = &goaway;
+    say_bytes(world, unpack_frame(world->arena, &frame.base));
+    assert_string_equal(world->hints, "tls://a:1 tls://b:2 ");
+    assert_int_equal(world->disconnects, 1);
+}
+
 static void the_server_says_how_long_to_stay_away(void **state)
 {
     struct world *world = *state;
@@ -477,6 +494,7 @@ int main(void)
         CLAIM(comes_back_with_full_jitter_up_to_a_limit),
         CLAIM(a_good_connection_makes_the_jitter_begin_anew),
         ONLINE_CLAIM(the_server_says_how_long_to_stay_away),
+        ONLINE_CLAIM(where_the_server_says_to_go_is_handed_on),
         ONLINE_CLAIM(stays_away_after_the_reasons_that_say_so_and_no_others),
         ONLINE_CLAIM(the_application_may_reconnect_from_inside_on_state),
         ONLINE_CLAIM(comes_back_once_when_a_lost_login_of_its_own_may_have_replaced_it),

@@ -45,6 +45,60 @@ static void each_round_goes_to_every_server_once(void **state)
     servers_free(servers);
 }
 
+static void hint(struct servers *servers, const char *text)
+{
+    servers_hint(servers, span_text(text));
+}
+
+static void hints_come_first_and_once(void **state)
+{
+    uint64_t random = 1;
+    struct servers *servers =
+        servers_new("tcp://127.0.0.1:1,tcp://127.0.0.1:2", next_random, &random);
+    uint16_t ports[8];
+    uint32_t first[7] = {0};
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        hint(servers, "tcp://127.0.0.1:5");
+        hint(servers, "ws://127.0.0.1:6/path");
+        assert_int_equal(play_a_round(servers, ports), 4);
+        assert_int_equal(1u << ports[0] | 1u << ports[1], 0x60);
+        assert_int_equal(1u << ports[2] | 1u << ports[3], 0x6);
+        first[ports[0]]++;
+        assert_int_equal(play_a_round(servers, ports), 2);
+    }
+    assert_true(first[5] > 20 && first[6] > 20);
+    servers_free(servers);
+}
+
+static void hints_that_are_no_servers_of_our_kind_are_passed_over(void **state)
+{
+    uint64_t random = 1;
+    struct servers *clear = servers_new("tcp://127.0.0.1:1", next_random, &random);
+    struct servers *tls = servers_new("tls://127.0.0.1:1", next_random, &random);
+    uint16_t ports[8];
+    (void)state;
+    static const char *const bad[] = {"",
+                                      "tcp://",
+                                      "127.0.0.1:7",
+                                      "tcp://127.0.0.1:99999",
+                                      "http://127.0.0.1:7",
+                                      "tcp://127.0.0.1:7,tcp://127.0.0.1:8"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        hint(clear, bad[i]);
+    hint(clear, "tls://127.0.0.1:7");
+    hint(tls, "tcp://127.0.0.1:7"); /* would be read by whoever listens */
+    hint(tls, "ws://127.0.0.1:7");
+    assert_int_equal(play_a_round(clear, ports), 1);
+    assert_int_equal(play_a_round(tls, ports), 1);
+    for (int i = 0; i < 100; i++)
+        hint(tls, "wss://127.0.0.1:7");
+    assert_int_equal(play_a_round(tls, ports), 1 + SERVERS_HINTS_MAX);
+    servers_free(clear);
+    hint(tls, "wss://127.0.0.1:7/left/over");
+    servers_free(tls);
+}
+
 static void every_server_is_first_sometimes(void **state)
 {
     uint32_t first[4] = {0};
@@ -206,6 +260,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_round_goes_to_every_server_once),
+        cmocka_unit_test(hints_come_first_and_once),
+        cmocka_unit_test(hints_that_are_no_servers_of_our_kind_are_passed_over),
         cmocka_unit_test(every_server_is_first_sometimes),
         cmocka_unit_test(what_was_tried_first_is_not_first_again_before_the_others),
         cmocka_unit_test(says_scheme_and_name_as_they_were_written),
